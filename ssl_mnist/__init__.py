@@ -1,0 +1,22 @@
+"""Self-supervised learning on MNIST: pretrain an encoder without labels, freeze it, probe it, compare.
+
+Everything public is imported on first use, so that `import ssl_mnist` and `python -m ssl_mnist --help` load no torch.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+try:
+    __version__ = version("ssl_mnist")
+except PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "0+unknown"
+
+_HOMES = {"compose": "pipeline", "run": "pipeline", "load_encoder": "checkpoint"}
+__all__ = ["__version__", "compose", "load_encoder", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ssl_mnist' has no attribute {name!r}")
+    return getattr(import_module(f"ssl_mnist.{_HOMES[name]}"), name)

@@ -1,0 +1,143 @@
+"""Encoders: images (B, C, H, W) in [0, 1] -> embeddings (B, dim).
+
+An encoder normalises its input itself, with the mean and standard deviation it was built with, so that whoever loads one
+later feeds it plain images. Encoders with a spatial feature map expose it, for probes that look at it, and each encoder
+builds the decoder that mirrors it.
+
+Shapes: B batch, C image channels, H = W = size, D = dim, K map channels, h = w map size.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """What every encoder has: input normalisation, `dim`, and whether there is a feature map."""
+
+    dim: int
+    has_feature_map: bool
+
+    def __init__(self, channels: int, size: int, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.channels, self.size = channels, size
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+    def decoder(self) -> nn.Module:
+        """A fresh network (B, D) -> (B, C, H, W), the encoder's mirror; its output is in [0, 1]."""
+        raise NotImplementedError
+
+
+class MapEncoder(Encoder):
+    """An encoder whose embedding is its feature map, pooled: the mean and the maximum of each channel, side by side.
+
+    The mean says how much of a feature there is, the maximum whether there is any; digits need both.
+    """
+
+    has_feature_map = True
+    trunk: nn.Module
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, h, w)."""
+        return self.trunk(self.normalise(images))
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """(B, K, h, w) -> (B, D), D = 2 K."""
+        flat = feature_map.flatten(2)  # (B, K, h w)
+        return torch.cat([flat.mean(2), flat.amax(2)], dim=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.pool(self.feature_map(images))
+
+
+def _conv(num_in: int, num_out: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(num_in, num_out, 3, stride, 1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU(inplace=True)]
+
+
+def _conv_decoder(dim: int, widths: list[int], strides: list[int], channels: int, size: int) -> nn.Module:
+    """Linear to the map, then one up-sampling convolution for each convolution of the encoder, in reverse."""
+    sizes = [size]
+    for stride in strides:
+        sizes.append((sizes[-1] + stride - 1) // stride)
+    layers: list[nn.Module] = [nn.Linear(dim, widths[-1] * sizes[-1] ** 2), nn.Unflatten(1, (widths[-1], sizes[-1], sizes[-1]))]
+    outputs = [channels, *widths[:-1]]
+    for i in reversed(range(len(widths))):
+        if strides[i] > 1:
+            layers.append(nn.Upsample(size=sizes[i], mode="nearest"))
+        layers += _conv(widths[i], outputs[i], 1) if i else [nn.Conv2d(widths[i], outputs[i], 3, 1, 1), nn.Sigmoid()]
+    return nn.Sequential(*layers)
+
+
+class Conv(MapEncoder):
+    """A plain stack of 3 x 3 convolutions with BatchNorm and ReLU.
+
+    `widths` and `strides` hold one number a convolution. A first stride of 2 keeps the costly full-resolution layer out.
+    """
+
+    def __init__(self, widths: list[int], strides: list[int], channels: int, size: int, mean: list[float], std: list[float]) -> None:
+        super().__init__(channels, size, mean, std)
+        if len(widths) != len(strides):
+            raise ValueError(f"encoder.widths and encoder.strides must be equally long, got {widths} and {strides}")
+        layers: list[nn.Module] = []
+        for num_in, num_out, stride in zip([channels, *widths], widths, strides, strict=False):
+            layers += _conv(num_in, num_out, stride)
+        self.trunk = nn.Sequential(*layers)
+        self.widths, self.strides, self.dim = widths, strides, 2 * widths[-1]
+
+    def decoder(self) -> nn.Module:
+        return _conv_decoder(self.dim, self.widths, self.strides, self.channels, self.size)
+
+
+class _Residual(nn.Module):
+    """A basic residual block (He et al. 2016, figure 2): two convolutions around an identity or a 1 x 1 projection."""
+
+    def __init__(self, num_in: int, num_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_conv(num_in, num_out, stride), *_conv(num_out, num_out, 1)[:2])
+        same = num_in == num_out and stride == 1
+        self.skip = nn.Identity() if same else nn.Sequential(nn.Conv2d(num_in, num_out, 1, stride, bias=False), nn.BatchNorm2d(num_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.body(x) + self.skip(x))
+
+
+class ConvDeep(MapEncoder):
+    """A small residual network: a strided stem of `widths[0]` channels, then one basic block for each further width."""
+
+    def __init__(self, widths: list[int], strides: list[int], channels: int, size: int, mean: list[float], std: list[float]) -> None:
+        super().__init__(channels, size, mean, std)
+        if len(widths) != len(strides):
+            raise ValueError(f"encoder.widths and encoder.strides must be equally long, got {widths} and {strides}")
+        blocks = [_Residual(a, b, stride) for a, b, stride in zip(widths, widths[1:], strides[1:], strict=False)]
+        self.trunk = nn.Sequential(*_conv(channels, widths[0], strides[0]), *blocks)
+        self.widths, self.strides, self.dim = widths, strides, 2 * widths[-1]
+
+    def decoder(self) -> nn.Module:
+        return _conv_decoder(self.dim, self.widths, self.strides, self.channels, self.size)
+
+
+class MLP(Encoder):
+    """Fully connected layers with BatchNorm and ReLU; no feature map, so no `linear_map` score."""
+
+    has_feature_map = False
+
+    def __init__(self, widths: list[int], channels: int, size: int, mean: list[float], std: list[float]) -> None:
+        super().__init__(channels, size, mean, std)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for num_in, num_out in zip([channels * size * size, *widths], widths, strict=False):
+            layers += [nn.Linear(num_in, num_out, bias=False), nn.BatchNorm1d(num_out), nn.ReLU(inplace=True)]
+        self.trunk = nn.Sequential(*layers)
+        self.widths, self.dim = widths, widths[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.trunk(self.normalise(images))
+
+    def decoder(self) -> nn.Module:
+        layers: list[nn.Module] = []
+        for num_in, num_out in zip(self.widths[::-1], self.widths[-2::-1], strict=False):
+            layers += [nn.Linear(num_in, num_out, bias=False), nn.BatchNorm1d(num_out), nn.ReLU(inplace=True)]
+        shape = (self.channels, self.size, self.size)
+        return nn.Sequential(*layers, nn.Linear(self.widths[0], self.channels * self.size**2), nn.Unflatten(1, shape), nn.Sigmoid())

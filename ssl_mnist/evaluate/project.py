@@ -1,0 +1,27 @@
+"""Embeddings in two dimensions, to look at: PCA and t-SNE, both scikit-learn's."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from torch import Tensor
+
+
+class Projection(NamedTuple):
+    title: str
+    points: np.ndarray  # (N, 2)
+    axis_names: tuple[str, str]
+
+
+def project(embeddings: Tensor, seed: int) -> dict[str, Projection]:
+    """(N, D) -> `pca` and `tsne`; t-SNE with perplexity 30, started from PCA, on at most 50 principal components."""
+    values = embeddings.float().cpu().numpy()
+    pca = PCA(n_components=min(50, *values.shape), random_state=seed)
+    components = pca.fit_transform(values)
+    names = [f"component {i + 1} ({100 * share:.0f} % of the variance)" for i, share in enumerate(pca.explained_variance_ratio_[:2])]
+    tsne = TSNE(init="pca", perplexity=30, random_state=seed)
+    return {
+        "pca": Projection("PCA", components[:, :2], (names[0], names[1])),
+        "tsne": Projection("t-SNE", tsne.fit_transform(components), ("", "")),
+    }

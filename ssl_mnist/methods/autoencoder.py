@@ -1,0 +1,48 @@
+"""Autoencoder (Hinton and Salakhutdinov 2006; the denoising form by Vincent et al. 2008): squeeze an image, then restore it.
+
+The encoder sees an augmented view. The target is the clean image (`target: image`), so that whatever the augmentation did
+has to be undone, or the view itself (`target: view`), the plain autoencoder. With `augmentation=none` the two are the same.
+"""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_mnist.encoders import Encoder
+from ssl_mnist.methods import Method
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Autoencoder(Method):
+    """Encoder, a linear code of `code_dim` numbers, and the encoder's own mirror image as decoder; mean squared error.
+
+    The error is per pixel, in units of squared grey level with white = 1.
+    """
+
+    num_views = 1
+
+    def __init__(self, encoder: Encoder, code_dim: int, target: str) -> None:
+        super().__init__(encoder)
+        if target not in ("image", "view"):
+            raise ValueError(f"method.target must be image or view, got {target!r}")
+        self.target = target
+        self.code = nn.Linear(encoder.dim, code_dim)
+        self.decoder = nn.Sequential(nn.Linear(code_dim, encoder.dim), nn.ReLU(inplace=True), encoder.decoder())
+
+    def reconstruct(self, views: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), both in [0, 1]."""
+        return self.decoder(self.code(self.encoder(views)))
+
+    def forward(self, images: Tensor, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        (view,) = views
+        target = images if self.target == "image" else view
+        return {"loss": F.mse_loss(self.reconstruct(view).float(), target)}
+
+    def figures(self, images: Tensor) -> "dict[str, Figure]":
+        from ssl_mnist.plots import image_grid
+
+        rows = [images[:10], self.reconstruct(images[:10]).float()]
+        return {"reconstructions": image_grid(rows, row_names=["original", "restored"], title="Test images and what the decoder restores")}

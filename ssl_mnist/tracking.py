@@ -1,0 +1,193 @@
+"""Where a run's results go: the console, `metrics.jsonl`, `summary.json`, `figures/` and Weights & Biases.
+
+One context manager. The files in the run's folder are the record; W&B gets a copy and is never waited for without limit.
+"""
+
+import json
+import logging
+import os
+import platform
+import shlex
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from ssl_mnist import __version__
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+MODES = ("auto", "online", "offline", "disabled")
+# Seconds. A key check without a network takes 5.5 s, so that the two together stay under 20.
+INIT_TIMEOUT, FINISH_TIMEOUT = 14, 30
+
+
+def write_whole(path: Path, data: str | bytes) -> None:
+    """Write a file whole or not at all."""
+    scratch = path.with_name(path.name + ".tmp")
+    scratch.write_bytes(data.encode() if isinstance(data, str) else data)
+    os.replace(scratch, path)
+
+
+class Tracker:
+    """Open a run's record in `folder`. Leaving it by an exception marks the W&B run as failed.
+
+    mode: "online" and "auto" fall back to "offline" where the server does not answer or no key is configured, and say so.
+    run: keyword arguments of `wandb.init` (project, entity, group, job_type, name, tags, config, notes).
+    """
+
+    def __init__(self, folder: Path, mode: str, run: Mapping[str, Any]) -> None:
+        self.folder, self.mode, self.arguments = folder, mode, dict(run)
+        self.history: list[dict[str, float]] = []
+        self.summary: dict[str, Any] = {}
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> "Tracker":
+        (self.folder / "figures").mkdir(parents=True, exist_ok=True)
+        self.metrics_file = (self.folder / "metrics.jsonl").open("w")
+        self.wandb = _start_wandb(self.folder, self.mode, self.arguments)
+        if self.wandb is not None:
+            self.wandb.define_metric("step", hidden=True)
+            self.wandb.define_metric("epoch", hidden=True)
+            self.wandb.define_metric("pretrain/*", step_metric="step")
+            self.wandb.define_metric("pretrain/epoch_loss", step_metric="epoch")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close_bar()
+        self.metrics_file.close()
+        if self.wandb is not None:
+            self.wandb.finish(exit_code=0 if kind is None else 1)
+            if self.wandb.offline:
+                log.info("W&B     offline; to upload: wandb sync %s", shlex.quote(os.path.relpath(Path(self.wandb.settings.sync_dir))))
+            else:
+                log.info("W&B     %s", self.wandb.url)
+
+    def stage(self, name: str) -> None:
+        """Name what begins now."""
+        self._close_bar()
+        log.info("%s", name)
+
+    def progress(self, num_steps: int) -> None:
+        """Show a bar of `num_steps`, moved by `log`; only where the console is a terminal."""
+        self.bar = tqdm(total=num_steps, unit="step", disable=None, dynamic_ncols=True, leave=False)
+
+    def log(self, metrics: dict[str, float]) -> None:
+        """One row, with its `step` and `epoch`."""
+        self.history.append(metrics)
+        print(json.dumps(metrics), file=self.metrics_file, flush=True)
+        if self.wandb is not None:
+            self.wandb.log(metrics)
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"loss {metrics['pretrain/loss']:.4f}, {metrics['pretrain/images_per_second']:,.0f} images/s", refresh=False)
+            self.bar.update(int(metrics["step"]) - self.bar.n)
+
+    def figure(self, name: str, figure: "Figure") -> None:
+        """`figures/<name>.png`, and the image `figures/<name>` in W&B."""
+        path = self.folder / "figures" / f"{name}.png"
+        scratch = path.with_suffix(".tmp")
+        figure.savefig(scratch, format="png", dpi=120)
+        os.replace(scratch, path)
+        if self.wandb is not None:
+            import wandb
+
+            self.wandb.log({f"figures/{name}": wandb.Image(str(path))})
+
+    def table(self, name: str, columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
+        """A table in W&B."""
+        if self.wandb is not None:
+            import wandb
+
+            self.wandb.log({name: wandb.Table(columns=columns, data=[list(row) for row in rows])})
+
+    def artifact(self, path: Path, kind: str, metadata: dict[str, Any]) -> None:
+        """A file as a W&B artifact of type `kind`."""
+        if self.wandb is not None:
+            import wandb
+
+            artifact = wandb.Artifact(f"{kind}-{self.wandb.id}", type=kind, metadata=metadata)
+            artifact.add_file(str(path))
+            self.wandb.log_artifact(artifact)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """`summary.json`, flat, which marks the run as whole; and W&B's summary."""
+        self.summary = summary
+        if self.wandb is not None:
+            self.wandb.summary.update(summary)
+        write_whole(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        log.info("\n%s\n", score_table(summary))
+        log.info("folder  %s", os.path.relpath(self.folder))
+
+    def _close_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def score_table(summary: Mapping[str, Any]) -> str:
+    """A run's scores and costs as lines of text."""
+    lines = [f"{summary['choices/method']} on {summary['data/source']}, seed {summary['seed']}", "", f"{'accuracy (%)':<28}{'val':>8}{'test':>8}"]
+    for name, title in {"linear": "linear probe", "linear_map": "linear probe, 3 x 3 map", "knn": "k-NN, k = 20"}.items():
+        if f"test/{name}_accuracy" in summary:
+            val, test = (100 * summary[f"{split}/{name}_accuracy"] for split in ("val", "test"))
+            lines.append(f"{title:<28}{val:>8.2f}{test:>8.2f}")
+    lines += [
+        f"{'most confused (linear)':<28}  {summary['test/most_confused']}",
+        f"{'pretraining':<28}  {summary['pretrain/seconds']:.1f} s, {summary['pretrain/images_per_second']:,.0f} images/s",
+        f"{'everything':<28}  {summary['seconds']:.1f} s, encoder of {summary['model/parameters']:,} parameters",
+        f"{'data':<28}  {summary['data/source']}",
+    ]
+    return "\n".join(lines)
+
+
+def environment(fabric: "Fabric") -> dict[str, Any]:
+    """Where and with what a run ran, flat."""
+    packages = ("torch", "torchvision", "lightly", "scikit-learn", "numpy", "wandb", "hydra-core")
+    return {
+        "machine/processor": platform.processor() or platform.machine(),
+        "machine/cpus": os.cpu_count(),
+        "machine/device": str(fabric.device),
+        "machine/precision": fabric.strategy.precision.precision,
+        "versions/ssl_mnist": __version__,
+        "versions/python": platform.python_version(),
+        **{f"versions/{package}": version(package) for package in packages},
+    }
+
+
+def _start_wandb(folder: Path, mode: str, arguments: dict[str, Any]) -> Any:
+    """A W&B run, or None where the mode is disabled."""
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE", mode)
+    if mode == "disabled":
+        return None
+    import wandb
+
+    settings = wandb.Settings(
+        silent=True,
+        init_timeout=INIT_TIMEOUT,
+        finish_timeout=FINISH_TIMEOUT,
+        x_transaction_log_flush_interval=1,  # seconds; what a killed run loses at most
+    )
+
+    def start(mode: str) -> Any:
+        return wandb.init(mode=mode, dir=str(folder), reinit="finish_previous", settings=settings, **arguments)
+
+    if mode == "offline":
+        return start("offline")
+    reason = "no W&B key is configured (wandb login)"
+    try:
+        if wandb.login(prompt=False, verify=False):
+            run = start("online")
+            log.info("W&B     online: %s", run.url)
+            return run
+    except wandb.errors.Error as error:
+        reason = str(error).splitlines()[0]
+    (log.warning if mode == "online" else log.info)("W&B     offline, because %s", reason)
+    return start("offline")
