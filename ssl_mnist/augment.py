@@ -133,7 +133,10 @@ class Affine(GeometricOp):
         linear, shift = self.matrices(grid, grid.shape[1])
         (a, b), (c, d) = linear[..., None, None]
         x, y = grid
-        return torch.stack([a * x + b * y + shift[0, :, None, None], c * x + d * y + shift[1, :, None, None]])
+        out = torch.empty(grid.shape, device=grid.device)
+        torch.addcmul(shift[0, :, None, None], a, x, out=out[0]).addcmul_(b, y)
+        torch.addcmul(shift[1, :, None, None], c, x, out=out[1]).addcmul_(d, y)
+        return out
 
 
 class Elastic(GeometricOp):
@@ -153,19 +156,19 @@ class Elastic(GeometricOp):
         _, num, size, _ = grid.shape
         push = 2 * _uniform(grid, num, *self.strength) * self.coin(grid, num)  # (B,), in grid units
         noise = (torch.rand(2, num, self.knots, self.knots, device=grid.device) * 2 - 1) * push[:, None, None]
-        spline = _spline(self.knots, size, grid.device)  # (H, knots)
-        return grid + spline @ noise @ spline.T
+        spline = _spline(self.knots, size, grid.device)  # (knots, W)
+        return (spline.T @ (noise @ spline)).add_(grid)
 
 
 @lru_cache(maxsize=8)
 def _spline(knots: int, size: int, device: torch.device) -> Tensor:
-    """(size, knots): interpolation along one axis as a matrix; its rows sum to 1. Cubic B-spline weights, never negative."""
-    position = torch.linspace(0, knots - 1, size, device=device)[:, None] - torch.arange(-1, knots + 1, device=device)
+    """(knots, size): values on a line of knots times it are a smooth curve. Cubic B-spline weights, which never overshoot."""
+    position = torch.linspace(0, knots - 1, size, device=device) - torch.arange(-1, knots + 1, device=device)[:, None]
     t = position.abs()
-    weights = torch.where(t < 1, 2 / 3 - t**2 + t**3 / 2, (2 - t).clamp(min=0) ** 3 / 6)  # (size, knots + 2)
-    inner = weights[:, 1:-1].clone()
-    inner[:, 0] += weights[:, 0]  # the lattice goes on beyond the border with its last value
-    inner[:, -1] += weights[:, -1]
+    weights = torch.where(t < 1, 2 / 3 - t**2 + t**3 / 2, (2 - t).clamp(min=0) ** 3 / 6)  # (knots + 2, size)
+    inner = weights[1:-1].clone()
+    inner[0] += weights[0]  # beyond the border the lattice goes on with its last value
+    inner[-1] += weights[-1]
     return inner
 
 
@@ -209,11 +212,11 @@ class StrokeThickness(PixelOp):
         share = _uniform(images, num, -self.strength, self.strength) * self.coin(images, num)  # below 0: thinner
         sign = torch.where(share < 0, -1.0, 1.0).view(-1, 1, 1, 1)
         signed = images * sign  # the minimum is the maximum of the negative
-        padded = F.pad(signed, (1, 1, 1, 1), value=-2.0)
-        grown = signed
-        for neighbour in (padded[..., 1:-1, 2:], padded[..., 1:-1, :-2], padded[..., 2:, 1:-1], padded[..., :-2, 1:-1]):
-            grown = torch.maximum(grown, neighbour)
-        return torch.lerp(signed, grown, share.abs().view(-1, 1, 1, 1)) * sign
+        grown = signed.clone()
+        for here, neighbour in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+            torch.maximum(grown[..., here, :], signed[..., neighbour, :], out=grown[..., here, :])
+            torch.maximum(grown[..., here], signed[..., neighbour], out=grown[..., here])
+        return signed.lerp_(grown, share.abs().view(-1, 1, 1, 1)).mul_(sign)
 
 
 class Erasing(PixelOp):

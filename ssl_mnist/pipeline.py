@@ -148,7 +148,7 @@ def check(cfg: DictConfig) -> None:
     for key, allowed in CHOICES.items():
         if str(OmegaConf.select(cfg, key)) not in allowed:
             raise ValueError(f"{key} must be one of {', '.join(allowed)}, got {OmegaConf.select(cfg, key)}")
-    default = dict(_leaves(compose(*(f"{group}={name}" for group, name in _plain(cfg.choices).items()))))
+    default = dict(_leaves(compose(*(f"{group}={name}" for group, name in _plain(cfg.choices).items() if group != "experiment"))))
     for key, value in _leaves(cfg):
         expected = default.get(key)
         if expected is None or key in CHOICES or type(value) is type(expected) or (type(value) is int and type(expected) is float):
@@ -173,11 +173,18 @@ def compose(*overrides: str) -> DictConfig:
             cfg = hydra.compose("config", list(overrides), return_hydra_config=True)
     finally:
         state.hydra = outer
-    for group in cfg.choices:
-        cfg.choices[group] = cfg.hydra.runtime.choices[group]
+    _record_choices(cfg, cfg.hydra)
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
+
+
+def _record_choices(cfg: DictConfig, job: Any) -> None:
+    """Fill `choices` with the name each group was chosen by; job: Hydra's own config."""
+    for group in cfg.choices:
+        cfg.choices[group] = job.runtime.choices.get(group)
+    experiments = [override.partition("=")[2] for override in job.overrides.task if override.startswith("experiment=")]
+    cfg.choices.experiment = experiments[-1] if experiments else None  # Hydra records none that came as a list
 
 
 def _plain(cfg: Any) -> Any:
@@ -208,7 +215,7 @@ def _wandb_arguments(cfg: DictConfig) -> dict[str, Any]:
         "job_type": cfg.choices.method,
         "name": cfg.tracking.name or f"{cfg.choices.method}/s{cfg.seed}",
         "notes": cfg.tracking.notes,
-        "tags": [*cfg.tracking.tags, *(f"{group}:{name}" for group, name in choices.items())],
+        "tags": [*cfg.tracking.tags, *(f"{group}:{name}" for group, name in choices.items() if name)],
         "config": _plain(cfg),
     }
 
@@ -218,7 +225,7 @@ def _job(cfg: DictConfig) -> float:
     """One job of the command line: run in Hydra's folder, which goes again if nothing came of it; returns the objective."""
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    OmegaConf.resolve(cfg.choices)
+    _record_choices(cfg, job)
     if job.mode == RunMode.MULTIRUN and cfg.tracking.group is None:
         cfg.tracking.group = Path(job.sweep.dir).name
     try:
