@@ -65,7 +65,9 @@ class Augmentation(nn.Module):
         self.ops = nn.ModuleDict({name: op for name, op in ops.items() if op is not None})
         for name, op in self.ops.items():
             if op.channels not in (None, channels):
-                raise ValueError(f"augmentation.{name} needs images of {op.channels} channels, the data has {channels}: set ~augmentation.{name}")
+                raise ValueError(
+                    f"augmentation.{name} needs images of {op.channels} channels, the data has {channels}: set ~augmentation.{name}"
+                )
 
     def forward(self, images: Tensor) -> Tensor:
         geometry: list[Op] = []
@@ -113,7 +115,13 @@ class Affine(GeometricOp):
         super().__init__(p)
         if min(degrees, stretch, shear, translate) < 0:
             raise ValueError("augmentation.affine: degrees, stretch, shear and translate must be 0 or more")
-        self.degrees, self.scale, self.stretch, self.shear, self.translate = degrees, _range("scale", scale, 0.01), stretch, shear, translate
+        self.degrees, self.scale, self.stretch, self.shear, self.translate = (
+            degrees,
+            _range("scale", scale, 0.01),
+            stretch,
+            shear,
+            translate,
+        )
 
     def matrices(self, like: Tensor, num: int) -> tuple[Tensor, Tensor]:
         """Linear parts (2, 2, B) and shifts (2, B) of the maps from output to input point."""

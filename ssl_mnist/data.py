@@ -62,6 +62,11 @@ def class_counts(split: Split, classes: list[str]) -> list[int]:
     return counts
 
 
+def one_of_each_class(split: Split, classes: list[str]) -> Tensor:
+    """The first image of each class, (num_classes, C, H, W) in [0, 1], to look at."""
+    return as_float(torch.stack([split.images[split.labels == i][0] for i in range(len(classes))]))
+
+
 def describe(counts: dict[str, list[int]]) -> str:
     return ", ".join(f"{split} {sum(numbers):,} ({min(numbers):,} to {max(numbers):,} a class)" for split, numbers in counts.items())
 
@@ -125,8 +130,12 @@ def packaged_5k(num_val: int, num_test: int, device: torch.device) -> Dataset:
     images, labels = images.to(device), labels.to(device)
     rest, test = _stratified(labels, num_test)
     train, val = (rest[part] for part in _stratified(labels[rest], num_val))
-    splits = [Split(images[index], labels[index]) for index in (train, val)]
-    return Dataset("packaged-5k", *splits, read_test=lambda: Split(images[test], labels[test]))
+    return Dataset(
+        "packaged-5k",
+        Split(images[train], labels[train]),
+        Split(images[val], labels[val]),
+        read_test=lambda: Split(images[test], labels[test]),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,8 @@ class Encoder(nn.Module):
 
     dim: int
     has_feature_map: bool
+    mean: Tensor  # (1, C, 1, 1)
+    std: Tensor
 
     def __init__(self, channels: int, size: int, mean: list[float], std: list[float]) -> None:
         super().__init__()

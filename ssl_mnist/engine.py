@@ -1,9 +1,12 @@
 """Where a run computes and in which precision; Fabric does the placing."""
 
+import logging
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision, and so does the run
 
 
 def build(device: str, precision: str) -> Fabric:

@@ -1,5 +1,7 @@
 """The small networks a method puts on top of an encoder."""
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -9,6 +11,6 @@ def mlp(widths: list[int]) -> nn.Sequential:
     With three widths this is the projector of SimCLR (Chen et al. 2020, section 2.1), BatchNorm added as in its version 2.
     """
     layers: list[nn.Module] = []
-    for num_in, num_out in zip(widths[:-2], widths[1:-1], strict=True):
+    for num_in, num_out in pairwise(widths[:-1]):
         layers += [nn.Linear(num_in, num_out, bias=False), nn.BatchNorm1d(num_out), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))

@@ -6,6 +6,7 @@ from typing import Any
 from lightly.utils.scheduler import CosineWarmupScheduler
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
@@ -17,7 +18,7 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     ]
 
 
-def build(optimizer: Callable[..., Optimizer], module: nn.Module, num_steps: int, warmup_steps: int) -> tuple[Optimizer, CosineWarmupScheduler]:
+def build(optimizer: Callable[..., Optimizer], module: nn.Module, num_steps: int, warmup_steps: int) -> tuple[Optimizer, LRScheduler]:
     """The optimizer over the module's groups, and its schedule: linear warm-up, then half a cosine down to 0.1 % (per step)."""
     built = optimizer(parameter_groups(module))
     return built, CosineWarmupScheduler(built, warmup_epochs=warmup_steps, max_epochs=max(num_steps, 1))

@@ -74,12 +74,6 @@ def run(cfg: DictConfig, folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     fabric = engine.build(cfg.device, str(cfg.precision))
     facts = _plain(cfg.data.facts)
-    dataset = instantiate({key: value for key, value in cfg.data.items() if key != "facts"}, device=fabric.device)
-    counts = {"train": data.class_counts(dataset.train, facts["classes"]), "val": data.class_counts(dataset.val, facts["classes"])}
-    settings = _plain(cfg.pretrain)
-    steps_per_epoch = data.steps_per_epoch(dataset.train, settings["batch_size"])
-    num_steps, warmup_steps = settings["epochs"] * steps_per_epoch, round(settings.pop("warmup") * settings["epochs"] * steps_per_epoch)
-
     seed_everything(cfg.seed, verbose=False)
     augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
     arguments = _plain(cfg.encoder) | {key: facts[key] for key in ("channels", "size", "mean", "std")}
@@ -87,16 +81,23 @@ def run(cfg: DictConfig, folder: str | Path) -> dict[str, Any]:
     method = instantiate(cfg.method, encoder=encoder).to(fabric.device)
     if fabric.device.type in ("cpu", "cuda"):
         method.to(memory_format=channels_last)
-    optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, num_steps, warmup_steps)
+
+    dataset = instantiate({key: value for key, value in cfg.data.items() if key != "facts"}, device=fabric.device)
+    counts = {"train": data.class_counts(dataset.train, facts["classes"]), "val": data.class_counts(dataset.val, facts["classes"])}
+    settings = _plain(cfg.pretrain)
+    num_steps = settings["epochs"] * data.steps_per_epoch(dataset.train, settings["batch_size"])
+    optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, num_steps, round(settings.pop("warmup") * num_steps))
 
     with Tracker(folder, cfg.tracking.mode, _wandb_arguments(cfg)) as tracker:
         from ssl_mnist import plots
 
         tracker.stage(f"data    {dataset.source}: {data.describe(counts)}")
         tracker.figure("class_distribution", plots.class_distribution(counts, facts["classes"]))
-        tracker.figure("augmented_views", plots.augmented_views(data.as_float(dataset.train.images[:8]), augmentation))
+        tracker.figure("augmented_views", plots.augmented_views(data.one_of_each_class(dataset.train, facts["classes"]), augmentation))
         for name in augmentation.of_kinds(facts["label_changing"]):
-            log.warning("WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, cfg.choices.data, name)
+            log.warning(
+                "WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, cfg.choices.data, name
+            )
 
         tracker.stage(f"train   {cfg.choices.method}, {num_steps:,} steps of {settings['batch_size']} images on {engine.describe(fabric)}")
         tracker.progress(num_steps)
@@ -233,7 +234,10 @@ def _job(cfg: DictConfig) -> float:
             raise ValueError(f"objective must be a val score, got {cfg.objective}: choices are not made on test")
         summary = run(cfg, folder)
         if cfg.objective not in summary:
-            raise ValueError(f"objective={cfg.objective} is not in summary.json; the val scores there: " + ", ".join(k for k in summary if k.startswith("val/")))
+            raise ValueError(
+                f"objective={cfg.objective} is not in summary.json; the val scores there: "
+                + ", ".join(k for k in summary if k.startswith("val/"))
+            )
     except BaseException as error:
         if {path.name for path in folder.iterdir()} <= {".hydra"}:
             shutil.rmtree(folder)
@@ -262,11 +266,30 @@ def explain(error: BaseException) -> str:
         return f"{where[1]}: {cause}" if where and where[1] not in str(cause) else str(cause)
     text = str(error)
     if missing := re.search(r"Could not override '([^']+)'", text):
-        key = missing[1]
-        known = [*(key for key, _ in _leaves(compose()))]
-        known += {".".join(parts[:i]) for parts in (key.split(".") for key in known) for i in range(1, len(parts))}
-        near = difflib.get_close_matches(key, known, n=1) or [k for k in known if k.split(".")[-1] == key.split(".")[-1]][:1]
-        return f"there is no setting {key}" + (f"; did you mean {near[0]}?" if near else "; --cfg job shows all there are")
-    if option := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s*(.*?)\s*Config search path", text, re.S):
-        return f"{option[1]}={option[2]} is no option; {option[1]} is one of {', '.join(option[3].split())}"
+        return _near_miss(missing[1])
+    if missing := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        group, option = missing.groups()
+        return f"{group}={option} is no option; {group} is one of {', '.join(sorted(p.stem for p in (CONFIG_DIR / group).glob('*.yaml')))}"
+    if unparsable := re.search(r"(?:parsing override|Unrecognized argument:?) '([^']*)'", text):
+        return f"'{unparsable[1]}' is neither group=option nor key=value; --help shows examples"
+    if isinstance(error, OSError) and error.errno:
+        return f"cannot use {error.filename}: {error.strerror}; results go to hydra.run.dir (hydra.sweep.dir), data comes from data.root"
     return " ".join(text.split())
+
+
+def _near_miss(key: str) -> str:
+    """What to say of a setting that is not there."""
+    known: dict[str, list[str]] = {}  # key -> the options it comes with
+    for path in CONFIG_DIR.rglob("*.yaml"):
+        group = ".".join(path.relative_to(CONFIG_DIR).parent.parts)
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        prefix = "" if group in ("", "method", "experiment") else f"{group}."
+        assert isinstance(content, dict)
+        for leaf, _ in _leaves(content, prefix):
+            parts = leaf.split(".")
+            for i in range(len(parts)):
+                known.setdefault(".".join(parts[: i + 1]), []).append(f"{group}={path.stem}")
+    if key in known:
+        return f"there is no setting {key} here; it comes with {' or '.join(known[key])}"
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    return f"there is no setting {key}" + (f"; did you mean {near[0]}?" if near else "; --cfg job shows all there are")

@@ -26,7 +26,7 @@ def _axes(title: str, width: float = 6.4, height: float = 4.2) -> tuple[Figure, 
     return figure, axes
 
 
-def curves(x: Sequence[float], series: dict[str, Sequence[float]], title: str, ylabel: str, xlabel: str = "epoch") -> Figure:
+def curves(x: Sequence[float], series: Mapping[str, Sequence[float]], title: str, ylabel: str, xlabel: str = "epoch") -> Figure:
     """One line a series over x, all of one length; a legend where there are several."""
     figure, axes = _axes(title)
     for colour, (name, y) in zip(COLOURS, series.items(), strict=False):
@@ -91,8 +91,8 @@ def per_class_accuracy(accuracy: Sequence[float], classes: Sequence[str], title:
     axes.set(xlabel="class", ylabel="accuracy", ylim=(max(0.0, low - (1 - low) - 0.01), 1 + 0.1 * (1.01 - low)))
     axes.set_xticks(range(len(classes)), classes)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    axes.axhline(float(np.mean(accuracy)), color=COLOURS[3], linewidth=1, label=f"mean {100 * np.mean(accuracy):.2f} %")
-    axes.legend(frameon=False, loc="lower right")
+    axes.axhline(float(np.mean(accuracy)), color=COLOURS[3], linewidth=1)
+    axes.annotate("mean", (1, float(np.mean(accuracy))), xycoords=("axes fraction", "data"), color=COLOURS[3], fontsize=8, va="center")
     return figure
 
 
@@ -119,9 +119,10 @@ def scatter(points: np.ndarray, labels: np.ndarray, classes: Sequence[str], titl
     figure, axes = _axes(title, width=6.6, height=5.6)
     for i, name in enumerate(classes):
         mine = points[labels == i]
-        axes.scatter(*mine.T, s=7, alpha=0.6, color=COLOURS[i % len(COLOURS)], label=name, linewidths=0)
+        axes.scatter(mine[:, 0], mine[:, 1], s=7, alpha=0.6, color=COLOURS[i % len(COLOURS)], label=name, linewidths=0)
         if len(mine):
-            text = axes.text(*np.median(mine, axis=0), name, fontsize=13, weight="bold", ha="center", va="center")
+            x, y = np.median(mine, axis=0)
+            text = axes.text(x, y, name, fontsize=13, weight="bold", ha="center", va="center")
             text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1})
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
     axes.set(xticks=[], yticks=[])

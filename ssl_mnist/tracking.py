@@ -86,7 +86,9 @@ class Tracker:
         if self.wandb is not None:
             self.wandb.log(metrics)
         if self.bar is not None:
-            self.bar.set_postfix_str(f"loss {metrics['pretrain/loss']:.4f}, {metrics['pretrain/images_per_second']:,.0f} images/s", refresh=False)
+            self.bar.set_postfix_str(
+                f"loss {metrics['pretrain/loss']:.4f}, {metrics['pretrain/images_per_second']:,.0f} images/s", refresh=False
+            )
             self.bar.update(int(metrics["step"]) - self.bar.n)
 
     def figure(self, name: str, figure: "Figure") -> None:
@@ -100,7 +102,7 @@ class Tracker:
 
             self.wandb.log({f"figures/{name}": wandb.Image(str(path))})
 
-    def table(self, name: str, columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
+    def table(self, name: str, columns: list[str | int], rows: Iterable[Iterable[Any]]) -> None:
         """A table in W&B."""
         if self.wandb is not None:
             import wandb
@@ -133,7 +135,11 @@ class Tracker:
 
 def score_table(summary: Mapping[str, Any]) -> str:
     """A run's scores and costs as lines of text."""
-    lines = [f"{summary['choices/method']} on {summary['data/source']}, seed {summary['seed']}", "", f"{'accuracy (%)':<28}{'val':>8}{'test':>8}"]
+    lines = [
+        f"{summary['choices/method']} on {summary['data/source']}, seed {summary['seed']}",
+        "",
+        f"{'accuracy (%)':<28}{'val':>8}{'test':>8}",
+    ]
     for name, title in {"linear": "linear probe", "linear_map": "linear probe, 3 x 3 map", "knn": "k-NN, k = 20"}.items():
         if f"test/{name}_accuracy" in summary:
             val, test = (100 * summary[f"{split}/{name}_accuracy"] for split in ("val", "test"))
@@ -176,7 +182,7 @@ def _start_wandb(folder: Path, mode: str, arguments: dict[str, Any]) -> Any:
         x_transaction_log_flush_interval=1,  # seconds; what a killed run loses at most
     )
 
-    def start(mode: str) -> Any:
+    def start(mode: Any) -> Any:
         return wandb.init(mode=mode, dir=str(folder), reinit="finish_previous", settings=settings, **arguments)
 
     if mode == "offline":

@@ -30,7 +30,13 @@ def standardiser(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fit(
-    features: Tensor, labels: Tensor, num_classes: int, l2: float, start: LinearProbe | None = None, tolerance: float = 1e-4, max_iter: int = 1000
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    l2: float,
+    start: LinearProbe | None = None,
+    tolerance: float = 1e-4,
+    max_iter: int = 1000,
 ) -> LinearProbe:
     """The minimum for standardised features (N, D) and labels (N,); the objective is convex, so `start` only saves time."""
     weight = torch.zeros(num_classes, features.shape[1], device=features.device)
@@ -55,7 +61,9 @@ def fit(
     return LinearProbe(weight.detach(), bias.detach(), l2, converged)
 
 
-def select(features: Tensor, labels: Tensor, val_features: Tensor, val_labels: Tensor, num_classes: int, l2: list[float]) -> tuple[LinearProbe, float]:
+def select(
+    features: Tensor, labels: Tensor, val_features: Tensor, val_labels: Tensor, num_classes: int, l2: list[float]
+) -> tuple[LinearProbe, float]:
     """The probe whose L2 does best on the validation split, and its accuracy there; of equals, the strongest L2.
 
     The candidates are solved from the strongest to the weakest, each from the last one's solution.

@@ -1,0 +1,159 @@
+"""The protocol: probes that find what is there and nothing else, and a test set that is read last."""
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from ssl_mnist import compose, evaluate
+from ssl_mnist.data import Dataset, Split
+from ssl_mnist.encoders import MLP
+from ssl_mnist.evaluate import confusion_matrix, knn, linear, most_confused
+from ssl_mnist.evaluate.features import extract
+
+CLASSES = [str(i) for i in range(4)]
+L2 = [1e-1, 1e-2, 1e-3]
+
+
+def blobs(num, spread, seed, dim=8, classes=4):
+    """Points around the first `classes` corners of a simplex: (num, dim), labels."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.arange(num) % classes
+    return torch.eye(dim)[labels] * 4 + spread * torch.randn(num, dim, generator=draw), labels
+
+
+def test_linear_probe_is_sklearns():
+    x, y = blobs(400, 2.5, 0)
+    l2 = 1e-2
+    probe = linear.fit(x, y, 4, l2, tolerance=1e-6)
+    theirs = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-8, max_iter=10000).fit(x.double().numpy(), y.numpy())
+    assert probe.converged
+    np.testing.assert_allclose(probe.weight.numpy(), theirs.coef_, atol=2e-3)
+    assert (probe.predict(x).numpy() == theirs.predict(x.double().numpy())).mean() > 0.99
+
+
+def test_linear_probe_forgets_its_start():
+    x, y = blobs(400, 2.5, 0)
+    strong = linear.fit(x, y, 4, 1.0)
+    cold, warm = (linear.fit(x, y, 4, 1e-2, start=start, tolerance=1e-6) for start in (None, strong))
+    torch.testing.assert_close(cold.weight, warm.weight, atol=2e-3, rtol=0)
+
+
+def test_selection_looks_at_val_alone():
+    """Where val's labels follow another rule than train's, the strength that suits val is taken."""
+    x, y = blobs(60, 6.0, 0, dim=40)
+    val_x, val_y = blobs(2000, 6.0, 1, dim=40)
+    candidates = [1e1, 1e-1, 1e-3, 1e-6]
+    probe, accuracy = linear.select(x, y, val_x, val_y, 4, candidates)
+    scores = [(linear.fit(x, y, 4, l2).predict(val_x) == val_y).float().mean().item() for l2 in candidates]
+    assert accuracy == pytest.approx(max(scores), abs=5e-3)
+    assert probe.l2 == candidates[int(np.argmax(scores))] and probe.l2 > 1e-6
+
+
+def test_knn_is_sklearns():
+    x, y = blobs(300, 4.0, 0)
+    queries, _ = blobs(100, 4.0, 1)
+    ours = knn.predict(x, y, queries, 4, k=20, temperature=0.07, block=32)
+    model = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07)).fit(x.numpy(), y.numpy())
+    assert (ours.numpy() == model.predict(queries.numpy())).mean() >= 0.99
+
+
+def test_knn_with_fewer_points_than_k():
+    x, y = blobs(8, 0.1, 0)
+    assert torch.equal(knn.predict(x, y, x, 4, k=20, temperature=0.07), y)
+
+
+def test_confusion():
+    matrix = confusion_matrix(torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([0, 1, 1, 0, 0, 2]), 3)
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [2, 0, 1]]
+    assert most_confused(matrix) == (2, 0, 2)
+
+
+class Pixels(MLP):
+    """Returns the first 8 pixels, so that a test can write features into images."""
+
+    def __init__(self):
+        super().__init__(widths=[8], channels=1, size=4, mean=[0.0], std=[1.0])
+
+    def forward(self, images):
+        return images.flatten(1)[:, :8]
+
+
+def dataset(spread, shuffle=False, read_test=None) -> Dataset:
+    def split(num, seed):
+        x, y = blobs(num, spread, seed)
+        if shuffle:
+            y = y[torch.randperm(num, generator=torch.Generator().manual_seed(seed))]
+        images = torch.zeros(num, 16, dtype=torch.uint8)
+        images[:, :8] = (x * 20 + 100).clamp(0, 255)
+        return Split(images.view(num, 1, 4, 4), y)
+
+    return Dataset("blobs", split(800, 0), split(200, 1), read_test or (lambda: split(400, 2)))
+
+
+def scores(data):
+    return evaluate.evaluate(Pixels(), data, CLASSES, L2, map_size=3, knn_k=20, knn_temperature=0.07).scores
+
+
+def test_separable_features_give_one():
+    found = scores(dataset(0.1))
+    assert all(found[f"{split}/{probe}_accuracy"] == 1 for split in ("val", "test") for probe in ("linear", "knn"))
+    assert found["test/per_class_accuracy"] == [1.0] * 4 and found["test/most_confused"] == "none"
+    assert not any("linear_map" in name for name in found)
+
+
+def test_shuffled_labels_give_chance():
+    found = scores(dataset(0.1, shuffle=True))
+    assert 0.15 < found["test/linear_accuracy"] < 0.35 and 0.15 < found["test/knn_accuracy"] < 0.35
+
+
+def test_test_is_read_once_after_the_last_choice(monkeypatch):
+    """Every fit, and with it the choice of L2, is done when the test set is first asked for; scores on val do not depend on it."""
+    events = []
+    fit, plain = linear.fit, dataset(2.0)
+
+    def read_test():
+        events.append("test")
+        return plain.read_test()
+
+    monkeypatch.setattr(linear, "fit", lambda *a, **k: events.append("fit") or fit(*a, **k))
+    found = scores(dataset(2.0, read_test=read_test))
+    assert events == ["fit"] * (len(L2) + 1) + ["test"]
+    monkeypatch.undo()
+
+    def nonsense():
+        test = plain.read_test()
+        return Split(test.images, (test.labels + 1) % 4)
+
+    other = scores(dataset(2.0, read_test=nonsense))
+    chosen = [name for name in found if not name.startswith("test/")]
+    assert {name: found[name] for name in chosen} == {name: other[name] for name in chosen}
+    assert found["test/linear_accuracy"] > 0.5 > other["test/linear_accuracy"]
+
+
+@pytest.mark.parametrize("name", ["conv", "conv_deep", "mlp"])
+def test_probing_leaves_the_encoder_alone(name):
+    """Every bit of it, BatchNorm's buffers included; its map is probed where it has one."""
+    encoder = instantiate(compose(f"encoder={name}").encoder, channels=1, size=28, mean=[0.1], std=[0.3]).train()
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+
+    def split(num):
+        return Split(torch.randint(256, (num, 1, 28, 28), dtype=torch.uint8), torch.arange(num) % 4)
+
+    found = evaluate.evaluate(encoder, Dataset("noise", split(80), split(40), lambda: split(40)), CLASSES, L2, 3, 20, 0.07).scores
+    assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
+    assert not encoder.training
+    assert ("test/linear_map_accuracy" in found) == (name != "mlp")
+
+
+def test_map_features_are_the_map_pooled():
+    encoder = instantiate(compose().encoder, channels=1, size=28, mean=[0.1], std=[0.3]).eval()
+    images = torch.randint(256, (5, 1, 28, 28), dtype=torch.uint8)
+    features = extract(encoder, images, map_size=3, batch_size=2)
+    feature_map = encoder.feature_map(images.float() / 255)
+    torch.testing.assert_close(features.embedding, encoder(images.float() / 255), atol=1e-5, rtol=1e-4)
+    assert features.map.shape == (5, feature_map.shape[1] * 9)
+    pooled = torch.nn.functional.adaptive_avg_pool2d(feature_map, 3).flatten(1)
+    torch.testing.assert_close(features.map, pooled, atol=1e-5, rtol=1e-4)

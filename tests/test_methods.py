@@ -1,0 +1,120 @@
+"""The methods' losses against formulas, and what they may see."""
+
+import pytest
+import torch
+from conftest import METHODS
+from hydra.utils import instantiate
+from torch.nn import functional as F
+
+from ssl_mnist import compose
+from ssl_mnist.methods.rotation import rotate
+from ssl_mnist.methods.simclr import similarities
+
+FACTS = {"channels": 1, "size": 28, "mean": [0.1307], "std": [0.3081]}
+
+
+def build(name: str, *overrides: str):
+    cfg = compose(f"method={name}", *overrides)
+    torch.manual_seed(0)
+    return instantiate(cfg.method, encoder=instantiate(cfg.encoder, **FACTS))
+
+
+def test_nt_xent_is_equation_1():
+    """lightly's loss, as SimCLR calls it, against the paper's formula written out pair by pair."""
+    method = build("simclr", "method.temperature=0.3")
+    z0, z1 = torch.randn(2, 6, 16).unbind()
+    z = F.normalize(torch.cat([z0, z1]), dim=1)  # (2 B, P)
+    terms = []
+    for i in range(12):
+        j = (i + 6) % 12
+        others = torch.stack([torch.exp(z[i] @ z[k] / 0.3) for k in range(12) if k != i]).sum()
+        terms.append(-torch.log(torch.exp(z[i] @ z[j] / 0.3) / others))
+    torch.testing.assert_close(method.criterion(z0, z1), torch.stack(terms).mean())
+
+
+def test_similarities_are_those_of_the_whole_matrix():
+    z0, z1 = torch.randn(2, 7, 5).unbind()
+    z = F.normalize(torch.cat([z0, z1]), dim=1)
+    cosine = z @ z.T
+    positive = torch.arange(14).roll(7)
+    mask = torch.ones(14, 14, dtype=torch.bool).fill_diagonal_(False)
+    mask[torch.arange(14), positive] = False
+    expected = cosine[torch.arange(14), positive].mean(), cosine[mask].mean()
+    torch.testing.assert_close(similarities(z0, z1), expected)
+
+
+def test_simclr_loss_falls_when_views_agree():
+    method = build("simclr").eval()
+    images = torch.rand(32, 1, 28, 28)
+    same = method(images, (images, images))
+    other = method(images, (images, torch.rand(32, 1, 28, 28)))
+    assert same["loss"] < other["loss"]
+    assert same["positive_similarity"] == pytest.approx(1, abs=1e-5)
+
+
+def test_rotate_is_exact_and_returns():
+    images = torch.rand(8, 1, 28, 28)
+    turns = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+    turned = rotate(images, turns)
+    for image, k, result in zip(images, turns.tolist(), turned, strict=True):
+        assert torch.equal(result, torch.rot90(image, k, dims=(1, 2)))
+    assert torch.equal(rotate(turned, (4 - turns) % 4), images)
+
+
+def test_rotation_accuracies_add_up():
+    """The accuracy is the mean over angles weighted by how often each was drawn, and an untrained head is near chance."""
+    method = build("rotation")
+    images = torch.rand(400, 1, 28, 28)
+    torch.manual_seed(1)
+    terms = method(images, (images,))
+    torch.manual_seed(1)
+    drawn = torch.randint(4, (400,)).bincount(minlength=4)
+    each = torch.stack([terms[f"accuracy_{angle}"] for angle in (0, 90, 180, 270)])
+    torch.testing.assert_close(terms["accuracy"], (each * drawn).sum() / 400)
+    assert 0.1 < terms["accuracy"] < 0.5
+
+
+@pytest.mark.parametrize("target", ["image", "view"])
+def test_autoencoder_restores_its_target(target):
+    method = build("autoencoder", f"method.target={target}").eval()
+    images, view = torch.rand(2, 4, 1, 28, 28).unbind()
+    wanted = images if target == "image" else view
+    loss = method(images, (view,))["loss"]
+    torch.testing.assert_close(loss, (method.reconstruct(view) - wanted).square().mean())
+
+
+@pytest.mark.parametrize("encoder", ["conv", "conv_deep", "mlp"])
+def test_decoder_mirrors_its_encoder(encoder):
+    built = instantiate(compose(f"encoder={encoder}").encoder, **FACTS)
+    images = torch.rand(4, 1, 28, 28)
+    embedding = built(images)
+    assert embedding.shape == (4, built.dim)
+    restored = built.decoder()(embedding)
+    assert restored.shape == images.shape
+    assert restored.min() >= 0 and restored.max() <= 1
+
+
+def test_encoder_normalises_its_input():
+    """The same digits in other grey levels, with mean and std to match, give the same embedding."""
+    cfg = compose().encoder
+    torch.manual_seed(0)
+    plain = instantiate(cfg, channels=1, size=28, mean=[0.0], std=[1.0]).eval()
+    scaled = instantiate(cfg, channels=1, size=28, mean=[0.5], std=[2.0]).eval()
+    scaled.load_state_dict(plain.state_dict() | {"mean": scaled.mean, "std": scaled.std})
+    images = torch.rand(4, 1, 28, 28)
+    torch.testing.assert_close(scaled(images * 2 + 0.5), plain(images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_all_state_is_in_state_dict(name):
+    """A second method given the first one's state computes the same loss to the bit."""
+    first, second = build(name).eval(), build(name, "seed=1").eval()
+    for p in second.parameters():
+        p.data.normal_()
+    second.load_state_dict(first.state_dict())
+    images = torch.rand(8, 1, 28, 28)
+    losses = []
+    for method in (first, second):
+        torch.manual_seed(0)
+        losses.append(method(images, (images,) * method.num_views)["loss"])
+    assert torch.equal(*losses)
