@@ -126,8 +126,6 @@ def run(cfg: DictConfig, folder: str | Path) -> dict[str, Any]:
 
         arguments = {key: value for key, value in arguments.items() if not key.startswith("_")}
         save_encoder(encoder, arguments, folder / "encoder.pt")
-        tracker.artifact(folder / "encoder.pt", "encoder", {"class": type(encoder).__name__, **arguments})
-        tracker.table("test/per_class", ["class", "accuracy"], zip(facts["classes"], result.scores["test/per_class_accuracy"], strict=True))
         tracker.finish(
             result.scores
             | {name: value for name, value in (tracker.history[-1] if tracker.history else {}).items() if name.startswith("pretrain/")}
@@ -138,6 +136,8 @@ def run(cfg: DictConfig, folder: str | Path) -> dict[str, Any]:
             | {f"choices/{group}": choice for group, choice in _plain(cfg.choices).items()}
             | {"seed": cfg.seed} | environment(fabric)
         )  # fmt: skip
+        tracker.artifact(folder / "encoder.pt", "encoder", {"class": type(encoder).__name__, **arguments})
+        tracker.table("test/per_class", ["class", "accuracy"], zip(facts["classes"], result.scores["test/per_class_accuracy"], strict=True))
     return tracker.summary
 
 

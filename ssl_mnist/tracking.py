@@ -8,7 +8,8 @@ import logging
 import os
 import platform
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -48,16 +49,14 @@ class Tracker:
         self.history: list[dict[str, float]] = []
         self.summary: dict[str, Any] = {}
         self.bar: tqdm | None = None
+        self.sending_failed = False
 
     def __enter__(self) -> "Tracker":
         (self.folder / "figures").mkdir(parents=True, exist_ok=True)
         self.metrics_file = (self.folder / "metrics.jsonl").open("w")
         self.wandb = _start_wandb(self.folder, self.mode, self.arguments)
-        if self.wandb is not None:
-            self.wandb.define_metric("step", hidden=True)
-            self.wandb.define_metric("epoch", hidden=True)
-            self.wandb.define_metric("pretrain/*", step_metric="step")
-            self.wandb.define_metric("pretrain/epoch_loss", step_metric="epoch")
+        for metric, axis in {"step": None, "epoch": None, "pretrain/*": "step", "pretrain/epoch_loss": "epoch"}.items():
+            self._send(partial(_define, metric=metric, axis=axis))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -65,10 +64,22 @@ class Tracker:
         self.metrics_file.close()
         if self.wandb is not None:
             self.wandb.finish(exit_code=0 if kind is None else 1)
-            if self.wandb.offline:
-                log.info("W&B     offline; to upload: wandb sync %s", shlex.quote(os.path.relpath(Path(self.wandb.settings.sync_dir))))
-            else:
+            if not self.wandb.offline:
                 log.info("W&B     %s", self.wandb.url)
+            if self.wandb.offline or self.sending_failed:
+                log.info("W&B     to upload: wandb sync %s", shlex.quote(os.path.relpath(self.wandb.settings.sync_dir)))
+
+    def _send(self, action: Callable[[Any, Any], Any]) -> None:
+        """Call action(wandb, run). Where W&B fails, a warning says so, and from then on it is left alone: each try may take 20 s."""
+        if self.wandb is None or self.sending_failed:
+            return
+        import wandb
+
+        try:
+            action(wandb, self.wandb)
+        except wandb.errors.Error as error:
+            self.sending_failed = True
+            log.warning("W&B     did not take all, the run's folder holds it: %s", str(error).splitlines()[0])
 
     def stage(self, name: str) -> None:
         """Name what begins now."""
@@ -83,8 +94,7 @@ class Tracker:
         """One row, with its `step` and `epoch`."""
         self.history.append(metrics)
         print(json.dumps(metrics), file=self.metrics_file, flush=True)
-        if self.wandb is not None:
-            self.wandb.log(metrics)
+        self._send(lambda _, run: run.log(metrics))
         if self.bar is not None:
             self.bar.set_postfix_str(
                 f"loss {metrics['pretrain/loss']:.4f}, {metrics['pretrain/images_per_second']:,.0f} images/s", refresh=False
@@ -97,32 +107,27 @@ class Tracker:
         scratch = path.with_suffix(".tmp")
         figure.savefig(scratch, format="png", dpi=120)
         os.replace(scratch, path)
-        if self.wandb is not None:
-            import wandb
-
-            self.wandb.log({f"figures/{name}": wandb.Image(str(path))})
+        self._send(lambda wandb, run: run.log({f"figures/{name}": wandb.Image(str(path))}))
 
     def table(self, name: str, columns: list[str | int], rows: Iterable[Iterable[Any]]) -> None:
         """A table in W&B."""
-        if self.wandb is not None:
-            import wandb
-
-            self.wandb.log({name: wandb.Table(columns=columns, data=[list(row) for row in rows])})
+        data = [list(row) for row in rows]
+        self._send(lambda wandb, run: run.log({name: wandb.Table(columns=columns, data=data)}))
 
     def artifact(self, path: Path, kind: str, metadata: dict[str, Any]) -> None:
         """A file as a W&B artifact of type `kind`."""
-        if self.wandb is not None:
-            import wandb
 
-            artifact = wandb.Artifact(f"{kind}-{self.wandb.id}", type=kind, metadata=metadata)
+        def send(wandb: Any, run: Any) -> None:
+            artifact = wandb.Artifact(f"{kind}-{run.id}", type=kind, metadata=metadata)
             artifact.add_file(str(path))
-            self.wandb.log_artifact(artifact)
+            run.log_artifact(artifact)
+
+        self._send(send)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """`summary.json`, flat, which marks the run as whole; and W&B's summary."""
         self.summary = summary
-        if self.wandb is not None:
-            self.wandb.summary.update(summary)
+        self._send(lambda _, run: run.summary.update(summary))
         write_whole(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         log.info("\n%s\n", score_table(summary))
         log.info("folder  %s", os.path.relpath(self.folder))
@@ -165,6 +170,10 @@ def environment(fabric: "Fabric") -> dict[str, Any]:
         "versions/python": platform.python_version(),
         **{f"versions/{package}": version(package) for package in packages},
     }
+
+
+def _define(_: Any, run: Any, metric: str, axis: str | None) -> None:
+    run.define_metric(metric, step_metric=axis, hidden=axis is None)
 
 
 def _start_wandb(folder: Path, mode: str, arguments: dict[str, Any]) -> Any:

@@ -204,7 +204,7 @@ def test_missing_data_can_be_forbidden(tmp_path, monkeypatch, capsys):
 def test_a_diverging_run_keeps_its_record_and_no_result(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     status, text = main(
-        monkeypatch, capsys, "experiment=smoke", "optimizer=sgd", "optimizer.lr=1e20", "tracking.mode=offline", "hydra.run.dir=here"
+        monkeypatch, capsys, "experiment=smoke", "optimizer=sgd", "optimizer.lr=1e6", "tracking.mode=offline", "hydra.run.dir=here"
     )  # fmt: skip
     assert status == 1
     assert "the loss became nan at step" in text and "last good metrics" in text

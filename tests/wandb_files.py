@@ -29,7 +29,15 @@ def _records(data: bytes):
 
 
 def _items(items) -> dict:
-    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+    """Values by key; those of a nested key in a dict below its first part."""
+    out: dict = {}
+    for item in items:
+        first, *rest = [item.key] if item.key else item.nested_key
+        if rest:
+            out.setdefault(first, {})[".".join(rest)] = json.loads(item.value_json)
+        else:
+            out[first] = json.loads(item.value_json)
+    return out
 
 
 def read(folder: Path) -> SimpleNamespace:

@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "ServerFeaturesQuery":
                 return {"serverInfo": {"features": []}}
             case "UpsertBucket":
-                self.server.runs.setdefault(given["name"], {"lines": {}}).update(given)
+                self.server.runs.setdefault(given["name"], {"lines": {}}).update({k: v for k, v in given.items() if v is not None})
                 bucket = {"id": given["name"], "name": given["name"], "displayName": given.get("displayName"), "config": "{}"}
                 return {"upsertBucket": {"bucket": bucket | {"project": project, "historyLineCount": 0}, "inserted": True}}
             case "CreateRunFiles":

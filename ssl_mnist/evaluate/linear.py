@@ -48,9 +48,12 @@ def fit(
         parameters, max_iter=max_iter, tolerance_grad=tolerance, tolerance_change=0.0, history_size=20, line_search_fn="strong_wolfe"
     )
 
+    wide = torch.float32 if features.device.type == "mps" else torch.float64  # MPS has no float64
+
     def objective() -> Tensor:
         solver.zero_grad()
-        loss = F.cross_entropy(F.linear(features, weight, bias), labels) + l2 / 2 * weight.square().sum()
+        logits = F.linear(features, weight, bias).to(wide)  # near the minimum the line search tells losses apart by their last digits
+        loss = F.cross_entropy(logits, labels) + l2 / 2 * weight.square().sum()
         loss.backward()
         return loss
 
@@ -72,7 +75,7 @@ def select(
     probe = None
     for strength in sorted(l2, reverse=True):
         probe = fit(features, labels, num_classes, strength, start=probe)
-        accuracy = (probe.predict(val_features) == val_labels).double().mean().item()
+        accuracy = (probe.predict(val_features) == val_labels).sum().item() / len(val_labels)
         if best is None or accuracy > best[1]:
             best = probe, accuracy
     assert best is not None
