@@ -27,13 +27,15 @@ def pretrain(
 ) -> Iterator[dict[str, float]]:
     """Train `method` in place on images (N, C, H, W) uint8, already on its device.
 
-    Yields, every `log_every` steps and at each epoch's end, `step`, `epoch` (a fraction while it runs), `pretrain/lr`,
+    Yields, about every `log_every` steps and at each epoch's end, the windows between being equally long, `step`, `epoch` (a fraction while it runs), `pretrain/lr`,
     `pretrain/images_per_second`, and the mean since the last time of each term the method returns, `pretrain/<name>`;
     at an epoch's end also `pretrain/epoch_loss`, the mean over the epoch. An epoch is one random order of the images, its
     incomplete last batch left out. Raises FloatingPointError at a loss that is not finite, naming its step.
     """
     model, optimizer = fabric.setup(method, optimizer)
     steps_per_epoch = len(images) // batch_size
+    num_windows = max(1, round(steps_per_epoch / log_every))
+    window_ends = {round(steps_per_epoch * (i + 1) / num_windows) for i in range(num_windows)}
     last = "none yet"
     step = 0
     model.train()
@@ -55,7 +57,7 @@ def pretrain(
             step += 1
             method.after_step(step / (epochs * steps_per_epoch))
             pending.append({name: value.detach() for name, value in terms.items()})
-            if step % log_every and index + 1 < steps_per_epoch:
+            if index + 1 not in window_ends:
                 continue
             values = {name: torch.stack([terms[name].float() for terms in pending]).tolist() for name in terms}
             bad = next((i for i, loss in enumerate(values["loss"]) if not abs(loss) < float("inf")), None)

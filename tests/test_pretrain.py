@@ -48,9 +48,9 @@ def train(method, epochs=2, batch_size=20, log_every=4, augmentation=None, lr=0.
 def test_rows_and_means():
     method = Spy()
     rows = list(train(method))  # 130 images, 6 whole batches an epoch
-    assert [row["step"] for row in rows] == [4, 6, 8, 12]
-    assert [row["pretrain/loss"] for row in rows] == [2.5, 5.5, 7.5, 10.5]
-    assert [row["epoch"] for row in rows] == [4 / 6, 1, 8 / 6, 2]
+    assert [row["step"] for row in rows] == [3, 6, 9, 12]
+    assert [row["pretrain/loss"] for row in rows] == [2, 5, 8, 11]
+    assert [row["epoch"] for row in rows] == [0.5, 1, 1.5, 2]
     assert [row.get("pretrain/epoch_loss") for row in rows] == [None, 3.5, None, 9.5]
     assert method.progress == [pytest.approx(step / 12) for step in range(1, 13)]
     assert not method.training
@@ -79,10 +79,10 @@ def test_warm_up_then_cosine():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_at_its_step(bad):
     rows = []
-    with pytest.raises(FloatingPointError, match=r"step 6 \(epoch 1\).*last good metrics: step 4, loss 2.5"):
+    with pytest.raises(FloatingPointError, match=r"step 6 \(epoch 1\).*last good metrics: step 3, loss 2"):
         for row in train(Spy(losses=[1.0, 2.0, 3.0, 4.0, 5.0, bad])):
             rows.append(row)
-    assert [row["step"] for row in rows] == [4]
+    assert [row["step"] for row in rows] == [3]
 
 
 def test_same_seed_same_bits():
