@@ -3,10 +3,10 @@
 Importing it loads no torch; `run` does.
 """
 
-import difflib
+import contextlib
+import json
 import logging
 import os
-import re
 import shutil
 import sys
 import time
@@ -16,11 +16,14 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+
+from ssl_mnist.mistakes import check, explain, leaves
 
 log = logging.getLogger(__name__)
 
@@ -29,37 +32,17 @@ _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if (folder / "config.yaml").is_file())
 
 _traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
-
-POSITIVE = sys.float_info.min
-RANGES: dict[str, tuple[float, float]] = {  # inclusive; where a key is absent, as momentum from adamw, nothing is checked
-    "seed": (0, 2**32 - 1),
-    "pretrain.epochs": (0, 1_000_000),
-    "pretrain.batch_size": (2, 1_000_000),
-    "pretrain.warmup": (0, 1),
-    "pretrain.log_every": (1, 1_000_000),
-    "optimizer.lr": (POSITIVE, 1_000_000),
-    "optimizer.weight_decay": (0, 1_000_000),
-    "optimizer.momentum": (0, 1),
-    "probe.map_size": (1, 28),
-    "probe.knn_k": (1, 1_000_000),
-    "probe.knn_temperature": (POSITIVE, 1_000_000),
-    "probe.num_points": (50, 10_000),
-}
 USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
-CHOICES = {
-    "device": ("auto", "cpu", "cuda", "mps"),
-    "precision": ("auto", "32", "bf16-mixed"),
-    "tracking.mode": ("auto", "online", "offline", "disabled"),
-}
 
 
-def run(cfg: DictConfig, folder: str | Path) -> dict[str, Any]:
+def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[str, Any]:
     """Pretrain, evaluate and record one encoder; returns what `summary.json` holds.
 
-    cfg: from `compose`, or Hydra's; folder: where everything goes. Raises ValueError, OSError or FloatingPointError for what a
-    user can cause; until pretraining begins nothing is written.
+    cfg: from `compose`, or Hydra's; folder: where everything goes; sweep: a folder of runs, one of which, if it is finished and
+    had the same config, is returned in this one's stead. Raises ValueError, OSError or FloatingPointError for what a user can
+    cause; until pretraining begins nothing is written.
     """
-    check(cfg)
+    check(dict(leaves(_plain(cfg))), _defaults(cfg))
     started = time.perf_counter()
     from lightning_fabric import seed_everything
     from torch import channels_last
@@ -69,6 +52,7 @@ def run(cfg: DictConfig, folder: str | Path) -> dict[str, Any]:
     from ssl_mnist.evaluate import evaluate
     from ssl_mnist.evaluate.project import project
     from ssl_mnist.pretrain import pretrain
+    from ssl_mnist.resume import config_hash, finished
     from ssl_mnist.tracking import Tracker, environment
 
     folder = Path(folder)
@@ -83,6 +67,10 @@ def run(cfg: DictConfig, folder: str | Path) -> dict[str, Any]:
         method.to(memory_format=channels_last)
 
     dataset = instantiate({key: value for key, value in cfg.data.items() if key != "facts"}, device=fabric.device)
+    identity = config_hash(_plain(cfg), dataset.source)
+    if sweep is not None and (earlier := finished(sweep, identity)):
+        log.info("done    already in %s", earlier.parent)
+        return json.loads(earlier.read_text())
     counts = {"train": data.class_counts(dataset.train, facts["classes"]), "val": data.class_counts(dataset.val, facts["classes"])}
     settings = _plain(cfg.pretrain)
     num_steps = settings["epochs"] * data.steps_per_epoch(dataset.train, settings["batch_size"])
@@ -134,35 +122,11 @@ def run(cfg: DictConfig, folder: str | Path) -> dict[str, Any]:
             | {"model/parameters": _size(encoder), "model/pretrain_parameters": _size(method), "model/dim": encoder.dim}
             | {"data/source": dataset.source} | data.facts(counts)
             | {f"choices/{group}": choice for group, choice in _plain(cfg.choices).items()}
-            | {"seed": cfg.seed} | environment(fabric)
+            | {"seed": cfg.seed, "config_hash": identity} | environment(fabric)
         )  # fmt: skip
         tracker.artifact(folder / "encoder.pt", "encoder", {"class": type(encoder).__name__, **arguments})
         tracker.table("test/per_class", ["class", "accuracy"], zip(facts["classes"], result.scores["test/per_class_accuracy"], strict=True))
     return tracker.summary
-
-
-def check(cfg: DictConfig) -> None:
-    """Types and ranges of what a user can set wrong. A value keeps the type that its YAML file gave it.
-
-    Raises ValueError with one line that names the key and what it may be.
-    """
-    for key, allowed in CHOICES.items():
-        if str(OmegaConf.select(cfg, key)) not in allowed:
-            raise ValueError(f"{key} must be one of {', '.join(allowed)}, got {OmegaConf.select(cfg, key)}")
-    default = dict(_leaves(compose(*(f"{group}={name}" for group, name in _plain(cfg.choices).items() if group != "experiment"))))
-    for key, value in _leaves(cfg):
-        expected = default.get(key)
-        if expected is None or key in CHOICES or type(value) is type(expected) or (type(value) is int and type(expected) is float):
-            continue
-        names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list"}
-        raise ValueError(f"{key} must be {names[type(expected)]} like {expected}, got {value!r}")
-    for key, (low, high) in RANGES.items():
-        value = OmegaConf.select(cfg, key)
-        if value is not None and not low <= value <= high:
-            bounds = f"at most {high:g}" if value > high else "above 0" if low == POSITIVE else f"at least {low:g}"
-            raise ValueError(f"{key} must be {bounds}, got {value}")
-    if not cfg.probe.l2 or not all(isinstance(l2, float | int) and l2 > 0 for l2 in cfg.probe.l2):
-        raise ValueError(f"probe.l2 must be a list of numbers above 0, got {cfg.probe.l2}")
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -188,18 +152,17 @@ def _record_choices(cfg: DictConfig, job: Any) -> None:
     cfg.choices.experiment = experiments[-1] if experiments else None  # Hydra records none that came as a list
 
 
+def _defaults(cfg: DictConfig) -> dict[str, Any]:
+    """The values, by dotted key, that the chosen groups have by themselves; none where an option comes from another search path."""
+    choices = [f"{group}={name}" for group, name in cfg.choices.items() if group != "experiment"]
+    with contextlib.suppress(HydraException):
+        return dict(leaves(_plain(compose(*choices))))
+    return {}
+
+
 def _plain(cfg: Any) -> Any:
     """A config node as Python's own dicts and lists."""
     return OmegaConf.to_container(cfg, resolve=True)
-
-
-def _leaves(cfg: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """(dotted key, value) of every value below a node; a list is a value."""
-    plain = _plain(cfg) if isinstance(cfg, DictConfig) else cfg
-    pairs = []
-    for key, value in plain.items():
-        pairs += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return pairs
 
 
 def _size(module: Any) -> int:
@@ -221,75 +184,62 @@ def _wandb_arguments(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
+class SweepFolder(Callback):
+    """Remembers where a sweep goes, in the process that started it, and makes the folder, which a search's storage needs."""
+
+    folder: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        SweepFolder.folder = Path(config.hydra.sweep.dir)
+        SweepFolder.folder.mkdir(parents=True, exist_ok=True)
+
+
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")
 def _job(cfg: DictConfig) -> float:
     """One job of the command line: run in Hydra's folder, which goes again if nothing came of it; returns the objective."""
+    from ssl_mnist import resume  # a job alone needs no torch to fail, see mistakes.py
+
     job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
+    folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
+    sweep = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else None
     _record_choices(cfg, job)
-    if job.mode == RunMode.MULTIRUN and cfg.tracking.group is None:
-        cfg.tracking.group = Path(job.sweep.dir).name
+    if sweep and cfg.tracking.group is None:
+        cfg.tracking.group = sweep.name
     try:
-        if cfg.objective.startswith("test/"):
-            raise ValueError(f"objective must be a val score, got {cfg.objective}: choices are not made on test")
-        summary = run(cfg, folder)
+        if sweep:
+            resume.remove_superseded(sweep, folder, overrides)
+        summary = run(cfg, folder, sweep)
         if cfg.objective not in summary:
-            raise ValueError(
-                f"objective={cfg.objective} is not in summary.json; the val scores there: "
-                + ", ".join(k for k in summary if k.startswith("val/"))
-            )
-    except BaseException as error:
+            scores = ", ".join(key for key in summary if key.startswith("val/"))
+            raise ValueError(f"objective={cfg.objective} is not in summary.json; the scores on val: {scores}")
+    except Exception as error:
+        line = explain(error, CONFIG_DIR) if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {error}"
+        if sweep:
+            log.error("FAILED  %s: %s", " ".join(overrides), line)
+            resume.record_failure(sweep, overrides, line)
+        elif isinstance(error, USER_ERRORS) and not _traceback_wanted:
+            sys.exit(f"ssl_mnist: {line}")  # past Hydra, which would print a line of its own
+        raise
+    finally:
         if {path.name for path in folder.iterdir()} <= {".hydra"}:
             shutil.rmtree(folder)
-        if job.mode == RunMode.RUN and isinstance(error, USER_ERRORS) and not _traceback_wanted:
-            sys.exit(f"ssl_mnist: {explain(error)}")  # past Hydra, which would print a line of its own
-        raise
     return summary[cfg.objective]
 
 
 def main() -> None:
-    """The command. What a user got wrong ends in one line and status 1; HYDRA_FULL_ERROR=1 shows the traceback as well."""
+    """The command. What a user got wrong ends in one line and status 1; HYDRA_FULL_ERROR=1 shows the traceback as well.
+
+    A sweep, failed or not, ends in its comparison: the table here, the page and the files in its folder.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     try:
         _job()
     except USER_ERRORS as error:
         if _traceback_wanted:
             raise
-        sys.exit(f"ssl_mnist: {explain(error)}")
+        sys.exit(f"ssl_mnist: {explain(error, CONFIG_DIR)}")
+    finally:
+        if SweepFolder.folder is not None:
+            from ssl_mnist.compare import report
 
-
-def explain(error: BaseException) -> str:
-    """One line on what to do about a user's error."""
-    cause = error.__cause__
-    if isinstance(error, InstantiationException) and cause is not None:
-        where = re.search(r"full_key: (\S+)", str(error))
-        return f"{where[1]}: {cause}" if where and where[1] not in str(cause) else str(cause)
-    text = str(error)
-    if missing := re.search(r"Could not override '([^']+)'", text):
-        return _near_miss(missing[1])
-    if missing := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
-        group, option = missing.groups()
-        return f"{group}={option} is no option; {group} is one of {', '.join(sorted(p.stem for p in (CONFIG_DIR / group).glob('*.yaml')))}"
-    if unparsable := re.search(r"(?:parsing override|Unrecognized argument:?) '([^']*)'", text):
-        return f"'{unparsable[1]}' is neither group=option nor key=value; --help shows examples"
-    if isinstance(error, OSError) and error.errno:
-        return f"cannot use {error.filename}: {error.strerror}; results go to hydra.run.dir (hydra.sweep.dir), data comes from data.root"
-    return " ".join(text.split())
-
-
-def _near_miss(key: str) -> str:
-    """What to say of a setting that is not there."""
-    known: dict[str, list[str]] = {}  # key -> the options it comes with
-    for path in CONFIG_DIR.rglob("*.yaml"):
-        group = ".".join(path.relative_to(CONFIG_DIR).parent.parts)
-        content = OmegaConf.to_container(OmegaConf.load(path))
-        prefix = "" if group in ("", "method", "experiment") else f"{group}."
-        assert isinstance(content, dict)
-        for leaf, _ in _leaves(content, prefix):
-            parts = leaf.split(".")
-            for i in range(len(parts)):
-                known.setdefault(".".join(parts[: i + 1]), []).append(f"{group}={path.stem}")
-    if key in known:
-        return f"there is no setting {key} here; it comes with {' or '.join(known[key])}"
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-    return f"there is no setting {key}" + (f"; did you mean {near[0]}?" if near else "; --cfg job shows all there are")
+            report(SweepFolder.folder)

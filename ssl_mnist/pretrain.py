@@ -27,10 +27,10 @@ def pretrain(
 ) -> Iterator[dict[str, float]]:
     """Train `method` in place on images (N, C, H, W) uint8, already on its device.
 
-    Yields, about every `log_every` steps and at each epoch's end, the windows between being equally long, `step`, `epoch` (a fraction while it runs), `pretrain/lr`,
-    `pretrain/images_per_second`, and the mean since the last time of each term the method returns, `pretrain/<name>`;
-    at an epoch's end also `pretrain/epoch_loss`, the mean over the epoch. An epoch is one random order of the images, its
-    incomplete last batch left out. Raises FloatingPointError at a loss that is not finite, naming its step.
+    Yields, about every `log_every` steps (an epoch is cut into equal windows), `step`, `epoch` (a fraction while it
+    runs), `pretrain/lr`, `pretrain/images_per_second`, and the mean over the window of each term the method returns,
+    `pretrain/<name>`; at an epoch's end also `pretrain/epoch_loss`, the mean over the epoch. An epoch is one random
+    order of the images, its incomplete last batch left out. Raises FloatingPointError at a loss that is not finite, naming its step.
     """
     model, optimizer = fabric.setup(method, optimizer)
     steps_per_epoch = len(images) // batch_size

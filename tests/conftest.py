@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ def isolate(folder: Path) -> dict[str, str]:
     """Environment variables under which nothing of the user's is read or written, and nothing outside this machine is reached."""
     wandb = {f"WANDB_{name}_DIR": str(folder / "wandb" / name.lower()) for name in ("CONFIG", "CACHE", "DATA")}
     proxies = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # refuses: a download fails at once
-    return {**wandb, **proxies, "no_proxy": "127.0.0.1,localhost", "XDG_CACHE_HOME": str(folder / "cache"), "NETRC": str(folder / "netrc")}
+    fonts = {"MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / "matplotlib"))}  # found once, not once a test
+    homes = {"XDG_CACHE_HOME": str(folder / "cache"), "NETRC": str(folder / "netrc")}
+    return wandb | proxies | fonts | homes | {"no_proxy": "127.0.0.1,localhost"}
 
 
 FORGET = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "SSL_MNIST_DATA", "HYDRA_FULL_ERROR")

@@ -1,0 +1,235 @@
+"""The comparison as one self-contained HTML page: opens from disk, needs no network. Interactive plots are plotly's."""
+
+import base64
+import html
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from ssl_mnist.compare.runs import Run, Sweep
+from ssl_mnist.compare.statistics import Verdict
+
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999"]
+MAX_PICTURES, MAX_CURVES, MAX_VERDICTS = 12, 60, 60  # so that a page of 500 runs stays small; what is left out is linked
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #666; --line: #ddd; --paper: #fff; --bad: #b00020; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --soft: #aaa; --line: #444; --paper: #161616; --bad: #ff8a80; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem; margin: auto; padding: 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } th { cursor: pointer; } th:after { content: " ↕"; color: var(--soft); }
+code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: #3b8ed0; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; } .pictures img { width: 100%; }
+figure { margin: 0; } li { margin: .3rem 0; }
+@media print { body { max-width: none; } h2 { break-after: avoid; } figure, tr { break-inside: avoid; } th:after { content: ""; } }
+"""
+# Sorting by a click on a column's head; everything else that moves on the page is plotly's.
+SORT = """
+for (const head of document.querySelectorAll("th")) head.onclick = () => {
+  const body = head.closest("table").tBodies[0], i = head.cellIndex, up = head.dataset.up = head.dataset.up === "1" ? "0" : "1";
+  const value = row => row.cells[i].dataset.value ?? row.cells[i].textContent;
+  const order = (a, b) => { const x = value(a), y = value(b); return isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y; };
+  body.append(...[...body.rows].sort((a, b) => up === "1" ? order(a, b) : order(b, a)));
+};
+"""
+
+
+def page(sweep: Sweep, groups: dict[str, list[Run]], table: list[dict[str, Any]], verdicts: list[Verdict]) -> str:
+    from ssl_mnist import __version__
+
+    command = "python -m ssl_mnist -m " + " ".join(sweep.words)
+    names = list(groups)
+    parts = [
+        f"<h1>{len(sweep.runs)} runs, {len(groups)} configurations</h1>",
+        f"<p>Made by <code>{html.escape(command)}</code><br>"
+        f"<span class=soft>ssl_mnist {html.escape(__version__)}, {sweep.folder.name}</span></p>",
+        *(f"<p class=bad>Warning: {html.escape(warning)}</p>" for warning in sweep.warnings),
+    ]
+    if groups:
+        parts += ["<h2>Scores and costs</h2>", _table(table), "<h2>Which is better?</h2>", _verdicts(verdicts)]
+        parts += ["<h2>Accuracy against time</h2>", _plot(_cost(groups)), "<h2>Pretraining loss</h2>", _plot(_losses(groups))]
+        parts += ["<h2>Accuracy of each class</h2>", _plot(_classes(groups)), _effects(groups), _confusions(groups)]
+        for figure, title in {"tsne": "Latent space, t-SNE", "pca": "Latent space, PCA"}.items():
+            parts += [f"<h2>{title}</h2>", _pictures(groups, figure)]
+        parts += ["<h2>Runs</h2>", _links(groups)]
+    if sweep.failures:
+        rows = (f"<li><code>{html.escape(' '.join(f.overrides))}</code>: {html.escape(f.error)}</li>" for f in sweep.failures)
+        parts += [f"<h2 class=bad>{len(sweep.failures)} failed</h2>", "<ul>", *rows, "</ul>"]
+    head = (
+        f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{len(names)} configurations</title>"
+    )
+    return (
+        f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style><script>{get_plotlyjs()}</script></head>"
+        f"<body>{''.join(parts)}<script>{SORT}</script></body></html>"
+    )
+
+
+def _table(table: list[dict[str, Any]]) -> str:
+    accuracies = [key.removesuffix(" mean") for row in table for key in row if key.endswith("_accuracy mean")]
+    columns = list(dict.fromkeys(accuracies))
+    columns.sort(key=lambda key: (not key.startswith("test/"), key))
+    costs = {
+        "pretrain/seconds": "pretraining, s",
+        "seconds": "in all, s",
+        "pretrain/images_per_second": "images/s",
+        "model/parameters": "parameters",
+    }
+    heads = ["configuration", "n", *(key.replace("_accuracy", "").replace("/", " ") + " %" for key in columns), *costs.values(), "data"]
+    body = []
+    for row in table:
+        cells = [f"<td>{html.escape(row['configuration'])}</td>", f"<td>{row['n']}</td>"]
+        for key in columns:
+            mean, width = row.get(f"{key} mean"), row.get(f"{key} ci95")
+            if mean is None:
+                cells.append("<td data-value=-1>-</td>")
+                continue
+            text = f"{100 * mean:.2f}" + ("" if width is None or math.isnan(width) else f" ± {100 * width:.2f}")
+            cells.append(f"<td data-value={mean}>{text}</td>")
+        cells += [f"<td data-value={row[f'{key} mean']}>{row[f'{key} mean']:,.0f}</td>" for key in costs]
+        body.append(f"<tr>{''.join(cells)}<td>{row['data/source']}</td></tr>")
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    note = "<p class=soft>Mean ± half width of the 95 % confidence interval (Student's t) over n seeds. A click on a head sorts.</p>"
+    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{note}"
+
+
+def _verdicts(verdicts: list[Verdict]) -> str:
+    if not verdicts:
+        return "<p>One configuration alone, or none on the same data: nothing to compare.</p>"
+    shown = [f"<li>{html.escape(verdict.words)}</li>" for verdict in verdicts[:MAX_VERDICTS]]
+    rest = len(verdicts) - len(shown)
+    more = f"<p class=soft>{rest} more in comparison.json.</p>" if rest else ""
+    return f"<ul>{''.join(shown)}</ul>{more}"
+
+
+def _figure(title_x: str, title_y: str) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#888", "family": "system-ui, sans-serif"},
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        height=380,
+        xaxis={"title": {"text": title_x}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False},
+        yaxis={"title": {"text": title_y}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False},
+        legend={"orientation": "h", "y": -0.25},
+    )
+    return figure
+
+
+def _plot(figure: go.Figure) -> str:
+    return figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True, "displaylogo": False})
+
+
+def _losses(groups: dict[str, list[Run]]) -> go.Figure:
+    """Each configuration's first seed."""
+    figure = _figure("epoch", "loss, each relative to its first")
+    for i, (name, runs) in enumerate(list(groups.items())[:MAX_CURVES]):
+        history = [row for row in runs[0].history if "pretrain/loss" in row]
+        first = history[0]["pretrain/loss"] if history else 1
+        x, y = [row["epoch"] for row in history], [row["pretrain/loss"] / first for row in history]
+        figure.add_scatter(x=x, y=y, name=name, mode="lines", line={"color": COLOURS[i % len(COLOURS)]})
+    return figure
+
+
+def _cost(groups: dict[str, list[Run]]) -> go.Figure:
+    figure = _figure("wall time, s", "test linear accuracy, %")
+    for i, (name, runs) in enumerate(groups.items()):
+        x, y = [run.summary["seconds"] for run in runs], [100 * run.summary["test/linear_accuracy"] for run in runs]
+        text = [f"seed {run.seed}" for run in runs]
+        figure.add_scatter(x=x, y=y, name=name, text=text, mode="markers", marker={"color": COLOURS[i % len(COLOURS)], "size": 10})
+    return figure
+
+
+def _classes(groups: dict[str, list[Run]]) -> go.Figure:
+    figure = _figure("class", "test accuracy of the linear probe, %")
+    for i, (name, runs) in enumerate(list(groups.items())[:MAX_CURVES]):
+        columns = list(zip(*(run.summary["test/per_class_accuracy"] for run in runs), strict=True))
+        y = [100 * sum(column) / len(column) for column in columns]
+        figure.add_bar(x=[str(k) for k in range(len(y))], y=y, name=name, marker={"color": COLOURS[i % len(COLOURS)]})
+    low = min(min(trace.y) for trace in figure.data)
+    figure.update_yaxes(range=[low - (100 - low) * 0.3 - 0.5, 100])
+    figure.update_xaxes(type="category")
+    return figure
+
+
+def _effects(groups: dict[str, list[Run]]) -> str:
+    """What each swept setting does: a line for numbers, a heat map for a pair, where more than the method was swept."""
+    runs = [run for group in groups.values() for run in group]
+    keys = list(dict.fromkeys(key for run in runs for key in run.settings))
+    swept = [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
+    if swept in ([], ["method"]):
+        return ""
+
+    def mean(chosen: list[Run]) -> float | None:
+        return 100 * sum(run.summary["val/linear_accuracy"] for run in chosen) / len(chosen) if chosen else None
+
+    def values(key: str) -> list[str]:
+        found = {run.settings.get(key, "default") for run in runs}
+        return sorted(found, key=lambda value: (not _number(value), float(value) if _number(value) else 0.0, value))
+
+    if len(swept) == 2:
+        first, second = swept
+        figure = _figure(second, first)
+        x, y = values(second), values(first)
+        z = [
+            [mean([r for r in runs if r.settings.get(first, "default") == a and r.settings.get(second, "default") == b]) for b in x]
+            for a in y
+        ]
+        figure.add_heatmap(x=x, y=y, z=z, colorscale="Viridis", colorbar={"title": "%"}, texttemplate="%{z:.2f}")
+        figure.update_xaxes(type="category").update_yaxes(type="category")
+        return f"<h2>Effect of {html.escape(first)} and {html.escape(second)}, val linear accuracy, %</h2>{_plot(figure)}"
+    parts = []
+    for key in swept:
+        figure = _figure(key, "val linear accuracy, %")
+        x = values(key)
+        figure.add_scatter(x=x, y=[mean([r for r in runs if r.settings.get(key, "default") == a]) for a in x], mode="lines+markers")
+        if not all(_number(value) for value in x):
+            figure.update_xaxes(type="category")
+        parts.append(f"<h2>Effect of {html.escape(key)}</h2>{_plot(figure)}")
+    return "".join(parts)
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _confusions(groups: dict[str, list[Run]]) -> str:
+    rows = []
+    for name, runs in list(groups.items())[:MAX_CURVES]:
+        pairs = "; ".join(f"seed {run.seed}: {run.summary['test/most_confused']}" for run in runs[:5])
+        rows.append(f"<li>{html.escape(f'{name}: {pairs}')}</li>")
+    return f"<h2>Most confused pair</h2><ul>{''.join(rows)}</ul>"
+
+
+def _pictures(groups: dict[str, list[Run]], name: str) -> str:
+    """One a configuration, embedded; the other seeds', and those of further configurations, as links."""
+    parts = []
+    for i, (configuration, runs) in enumerate(groups.items()):
+        paths = [run.folder / "figures" / f"{name}.png" for run in runs]
+        links = " ".join(
+            f"<a href='{html.escape(f'{run.folder.name}/figures/{name}.png')}'>seed {run.seed}</a>"
+            for run, path in zip(runs, paths, strict=True)
+            if path.is_file()
+        )
+        picture = ""
+        if i < MAX_PICTURES and paths[0].is_file():
+            data = base64.b64encode(paths[0].read_bytes()).decode()
+            picture = f"<img alt='{name} of {html.escape(configuration)}' src='data:image/png;base64,{data}'>"
+        parts.append(f"<figure>{picture}<figcaption>{html.escape(configuration)} <span class=soft>{links}</span></figcaption></figure>")
+    return f"<div class=pictures>{''.join(parts)}</div>"
+
+
+def _links(groups: dict[str, list[Run]]) -> str:
+    rows = []
+    for configuration, runs in groups.items():
+        links = ", ".join(f"<a href='{html.escape(run.folder.name)}/'>seed {run.seed}</a>" for run in runs)
+        rows.append(f"<li>{html.escape(configuration)}: {links}</li>")
+    return f"<ul>{''.join(rows)}</ul>"
