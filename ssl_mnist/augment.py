@@ -57,12 +57,15 @@ def _range(name: str, bounds: Sequence[float], low: float) -> tuple[float, float
 class Augmentation(nn.Module):
     """Named ops, applied in order. Calling it draws one view of each image; call it again for another.
 
-    channels: of the images. Raises ValueError where an op does not fit them. An op given as None is left out.
+    channels: of the images; omit: the name of an op to leave out, or None. Raises ValueError where an op does not fit the images,
+    or where there is none to leave out.
     """
 
-    def __init__(self, channels: int, **ops: Op | None) -> None:
+    def __init__(self, channels: int, omit: str | None, **ops: Op) -> None:
         super().__init__()
-        self.ops = nn.ModuleDict({name: op for name, op in ops.items() if op is not None})
+        if omit is not None and omit not in ops:
+            raise ValueError(f"augmentation.omit must be null or one of {', '.join(ops)}, got {omit}")
+        self.ops = nn.ModuleDict({name: op for name, op in ops.items() if name != omit})
         for name, op in self.ops.items():
             if op.channels not in (None, channels):
                 raise ValueError(

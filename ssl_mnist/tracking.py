@@ -160,10 +160,13 @@ def score_table(summary: Mapping[str, Any]) -> str:
 
 def environment(fabric: "Fabric") -> dict[str, Any]:
     """Where and with what a run ran, flat."""
+    import torch
+
     packages = ("torch", "torchvision", "lightly", "scikit-learn", "numpy", "wandb", "hydra-core")
     return {
         "machine/processor": platform.processor() or platform.machine(),
         "machine/cpus": os.cpu_count(),
+        "machine/threads": torch.get_num_threads(),
         "machine/device": str(fabric.device),
         "machine/precision": fabric.strategy.precision.precision,
         "versions/ssl_mnist": __version__,

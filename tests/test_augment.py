@@ -14,12 +14,12 @@ OPS = {
     f"{name}.{op}": node
     for name in SETS
     for op, node in compose(f"augmentation={name}").augmentation.items()
-    if op != "_target_"
+    if op not in ("_target_", "omit")
 }  # fmt: skip
 
 
 def build(op, **changes) -> Augmentation:
-    return Augmentation(channels=1, op=instantiate(OPS[op], **changes))
+    return Augmentation(channels=1, omit=None, op=instantiate(OPS[op], **changes))
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_affine_agrees_with_torch(images):
     """Its matrices, through torch's own affine_grid, give the same images."""
     op = Affine(degrees=40.0, scale=[0.7, 1.4], stretch=0.3, shear=0.4, translate=0.2, p=1.0)
     torch.manual_seed(0)
-    ours = Augmentation(channels=1, op=op)(images)
+    ours = Augmentation(channels=1, omit=None, op=op)(images)
     torch.manual_seed(0)
     linear, shift = op.matrices(images, len(images))
     theta = torch.cat([linear, shift[:, None]], dim=1).permute(2, 0, 1)  # (B, 2, 3)
@@ -128,11 +128,18 @@ def test_erasing_blacks_out_one_rectangle():
 
 
 def test_flip_is_torch_flip(images):
-    torch.testing.assert_close(Augmentation(channels=1, op=HorizontalFlip(p=1.0))(images), images.flip(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(Augmentation(channels=1, omit=None, op=HorizontalFlip(p=1.0))(images), images.flip(3), atol=1e-5, rtol=0)
 
 
 def test_bad_ops_are_named():
     with pytest.raises(ValueError, match=r"p must be in \[0, 1\]"):
         HorizontalFlip(p=1.5)
     with pytest.raises(ValueError, match=r"augmentation\.jitter needs images of 3 channels"):
-        Augmentation(channels=1, jitter=augment.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.1, p=1.0))
+        Augmentation(channels=1, omit=None, jitter=augment.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.1, p=1.0))
+
+
+def test_an_op_can_be_left_out(images):
+    cfg = compose("augmentation=digits", "augmentation.omit=elastic").augmentation
+    assert list(instantiate(cfg, channels=1).ops) == ["affine", "stroke", "erase"]
+    with pytest.raises(ValueError, match=r"augmentation\.omit must be null or one of still, got flip"):
+        Augmentation(channels=1, omit="flip", still=HorizontalFlip(p=0.0))

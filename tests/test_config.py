@@ -17,9 +17,8 @@ from ssl_mnist.data import as_float
 from ssl_mnist.pipeline import CONFIG_DIR
 
 FACTS = {"channels": 1, "size": 28, "mean": [0.1307], "std": [0.3081]}
-OPTIONS = [
-    f"{path.parent.name}={path.stem}" for path in sorted(CONFIG_DIR.glob("*/*.yaml")) if path.parent.name not in ("data", "experiment")
-]
+GROUPS = ("method", "encoder", "augmentation", "optimizer")
+OPTIONS = [f"{path.parent.name}={path.stem}" for group in GROUPS for path in sorted((CONFIG_DIR / group).glob("*.yaml"))]
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
 
 
@@ -56,11 +55,22 @@ def test_experiment_invents_no_key(name):
         return {f"{prefix}{k}" for k in node} | {x for k, v in node.items() if isinstance(v, dict) for x in keys(v, f"{prefix}{k}.")}
 
     own = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "experiment" / f"{name}.yaml"))
-    chosen = own.pop("defaults", [])
-    assert keys(own) <= keys(OmegaConf.to_container(compose(*(f"{k.split('/')[-1]}={v}" for d in chosen for k, v in d.items()))))
-    if not any("override /method" in default for default in chosen):
-        assert "method" not in own
+    chosen = {key: value for default in own.pop("defaults", []) if isinstance(default, dict) for key, value in default.items()}
+    swept = own.pop("hydra", {}).get("sweeper", {}).get("params", {})
+    default = compose(*(f"{key.removeprefix('override /')}={value}" for key, value in chosen.items()))
+    assert keys(own) | set(swept) <= keys(OmegaConf.to_container(default))
+    if "override /method" not in chosen:
+        assert "method" not in own and not any(key.startswith("method.") for key in swept)
     compose(f"experiment={name}")
+
+
+def test_search_tunes_settings_that_exist():
+    """Named by the parameters of the search's own file; its storage lies in the sweep's folder and it never looks at test."""
+    search = OmegaConf.load(CONFIG_DIR / "search" / "optuna.yaml")
+    default = compose()
+    assert all(OmegaConf.select(default, key) is not None for key in search.hydra.sweeper.params)
+    assert "${hydra.sweep.dir}" in OmegaConf.to_container(search)["hydra"]["sweeper"]["storage"]
+    assert default.objective.startswith("val/")
 
 
 def test_experiment_beats_method_and_command_line_beats_both():

@@ -41,7 +41,7 @@ def train(method, epochs=2, batch_size=20, log_every=4, augmentation=None, lr=0.
     optimizer, schedule = optim.build(partial(torch.optim.SGD, lr=lr), method, num_steps, warmup_steps=4)
     fabric = engine.build("cpu", "32")
     return pretrain(
-        method, IMAGES, augmentation or Augmentation(channels=1), optimizer, schedule, fabric, epochs, batch_size, log_every
+        method, IMAGES, augmentation or Augmentation(channels=1, omit=None), optimizer, schedule, fabric, epochs, batch_size, log_every
     )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         project = {"id": "1", "name": "p", "entity": {"id": "1", "name": "me"}}
         details = given.get("input") or given
         match operation:
-            case "Viewer":
+            case "Viewer" | "GetDefaultEntity":
                 return {"viewer": {"id": "1", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
             case "ServerFeaturesQuery":
                 return {"serverInfo": {"features": []}}
@@ -96,6 +96,17 @@ class _Handler(BaseHTTPRequestHandler):
                     for i, f in enumerate(details["artifactFiles"])
                 ]
                 return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+            case "ProjectInternalId" | "projectInternalId":
+                return {"project": {"internalId": "1"}}
+            case "GetProjects":
+                node = {"__typename": "Project", "id": "1", "name": "ssl-mnist", "entityName": "me", "isBenchmark": False, "user": None}
+                page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+                return {"models": {"pageInfo": page, "edges": [{"node": node | {"createdAt": "2026-01-01T00:00:00Z"}}]}}
+            case "upsertView" | "UpsertView":
+                self.server.views.append(given)
+                view = {key: given.get(key) for key in ("type", "name", "displayName", "description", "spec")}
+                owner = {"id": "1", "name": given["projectName"], "entityName": given["entityName"]}
+                return {"upsertView": {"view": view | {"id": "VmlldzoxMjM=", "updatedAt": None, "project": owner}, "inserted": True}}
             case "CommitArtifact":
                 return {"commitArtifact": {"artifact": {"id": "a", "digest": "d"}}}
         return dict.fromkeys(("project", "entity", "model", "viewer"))
@@ -106,7 +117,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.lock, self.runs, self.files = threading.RLock(), {}, {}
+        self.lock, self.runs, self.files, self.views = threading.RLock(), {}, {}, []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, *_):

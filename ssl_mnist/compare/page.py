@@ -42,9 +42,7 @@ def page(sweep: Sweep, groups: dict[str, list[Run]], table: list[dict[str, Any]]
     from ssl_mnist import __version__
 
     command = "python -m ssl_mnist -m " + " ".join(sweep.words)
-    names = list(groups)
     parts = [
-        f"<h1>{len(sweep.runs)} runs, {len(groups)} configurations</h1>",
         f"<p>Made by <code>{html.escape(command)}</code><br>"
         f"<span class=soft>ssl_mnist {html.escape(__version__)}, {sweep.folder.name}</span></p>",
         *(f"<p class=bad>Warning: {html.escape(warning)}</p>" for warning in sweep.warnings),
@@ -59,13 +57,16 @@ def page(sweep: Sweep, groups: dict[str, list[Run]], table: list[dict[str, Any]]
     if sweep.failures:
         rows = (f"<li><code>{html.escape(' '.join(f.overrides))}</code>: {html.escape(f.error)}</li>" for f in sweep.failures)
         parts += [f"<h2 class=bad>{len(sweep.failures)} failed</h2>", "<ul>", *rows, "</ul>"]
-    head = (
-        f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{len(names)} configurations</title>"
-    )
+    title = f"{_count(len(sweep.runs), 'run')}, {_count(len(groups), 'configuration')}"
+    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{title}</title>"
     return (
         f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style><script>{get_plotlyjs()}</script></head>"
-        f"<body>{''.join(parts)}<script>{SORT}</script></body></html>"
+        f"<body><h1>{title}</h1>{''.join(parts)}<script>{SORT}</script></body></html>"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _table(table: list[dict[str, Any]]) -> str:
@@ -121,7 +122,7 @@ def _figure(title_x: str, title_y: str) -> go.Figure:
 
 
 def _plot(figure: go.Figure) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True, "displaylogo": False})
+    return figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True, "displayModeBar": False})
 
 
 def _losses(groups: dict[str, list[Run]]) -> go.Figure:

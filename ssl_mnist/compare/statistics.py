@@ -52,19 +52,18 @@ def compare(first: str, second: str, score: str, a: dict[int, float], b: dict[in
     seeds = sorted(a.keys() & b.keys())
     differences = [a[seed] - b[seed] for seed in seeds]
     if len(seeds) < 3:
-        words = f"{first} and {second} on {score}: not enough seeds to tell ({len(seeds)} in common, at least 3 are needed)."
+        words = f"{score}: {first} and {second}: not enough seeds to tell ({len(seeds)} in common, at least 3 are needed)."
         found = estimate(differences) if differences else Estimate(math.nan, math.nan, math.nan, 0)
         return Verdict(first, second, score, found, math.nan, words)
     found, p = estimate(differences), sign_flip_p(differences)
-    low, high = 100 * (found.mean - found.half_width), 100 * (found.mean + found.half_width)
-    sure = low > 0 or high < 0
     better, worse = (first, second) if found.mean >= 0 else (second, first)
-    size = f"{100 * abs(found.mean):.2f} points (first minus second {100 * found.mean:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}"
-    size += (
-        f", {len(seeds)} seeds, permutation p = {p:.3g}; the least that {len(seeds)} seeds can give is {min(1.0, 2 / 2 ** len(seeds)):.3g})"
-    )
-    if sure:
-        words = f"{first} and {second} on {score}: {better} is better than {worse}, by {size}."
+    ahead = 100 * abs(found.mean)
+    low, high = ahead - 100 * found.half_width, ahead + 100 * found.half_width
+    numbers = f"by {ahead:.2f} points (95 % interval {low:.2f} to {high:.2f}; {len(seeds)} seeds, permutation p = {p:.2g}"
+    if p <= 2 / 2 ** len(seeds):
+        numbers += ", the least these seeds can give"
+    if low > 0:
+        words = f"{score}: {better} is better than {worse} {numbers})."
     else:
-        words = f"{first} and {second} on {score}: no difference that these seeds can show; {better} is ahead by {size}."
+        words = f"{score}: {better} and {worse} cannot be told apart; {better} is ahead {numbers})."
     return Verdict(first, second, score, found, p, words)

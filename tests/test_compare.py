@@ -1,0 +1,180 @@
+"""Comparisons: what is averaged, what is kept apart, what is said of it; and a sweep that goes on where it stopped."""
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import METHODS, command
+from scipy import stats
+
+from ssl_mnist import compose
+from ssl_mnist.compare import configurations, read, rows, verdicts, write
+from ssl_mnist.compare.statistics import compare, estimate, sign_flip_p
+from ssl_mnist.resume import config_hash
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001f61738550000000049454e44ae426082"
+)
+
+
+def finished_run(sweep, number, overrides, linear, **changes):
+    """A finished run's folder, as `run` leaves it."""
+    folder = sweep / f"{number}-run"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / "figures").mkdir()
+    (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {override}\n" for override in overrides))
+    (folder / "figures" / "tsne.png").write_bytes(PNG)
+    seed = next((int(o.removeprefix("seed=")) for o in overrides if o.startswith("seed=")), 0)
+    method = next((o.removeprefix("method=") for o in overrides if o.startswith("method=")), "simclr")
+    summary = {
+        **{f"{split}/linear_accuracy": linear for split in ("test", "val")},
+        **{f"{split}/knn_accuracy": linear - 0.01 for split in ("test", "val")},
+        **{"test/per_class_accuracy": [linear] * 10, "test/most_confused": "4 taken for 9, 3 times"},
+        **{"pretrain/seconds": 10.0, "seconds": 20.0, "pretrain/images_per_second": 1000.0, "model/parameters": 5},
+        **{"choices/method": method, "data/source": "mnist", "seed": seed, "versions/ssl_mnist": "1"},
+    }
+    (folder / "summary.json").write_text(json.dumps(summary | changes))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps({"epoch": e, "pretrain/loss": 5 - e}) + "\n" for e in range(3)))
+    return folder
+
+
+@pytest.fixture
+def three_by_three(tmp_path):
+    for number, (method, seed) in enumerate(itertools.product(("rotation", "simclr"), range(3))):
+        finished_run(tmp_path, number, [f"method={method}", f"seed={seed}"], 0.9 + 0.001 * seed + 0.05 * (method == "simclr"))
+    return tmp_path
+
+
+def test_interval_is_students_t():
+    values = [0.91, 0.93, 0.95, 0.96]
+    found = estimate(values)
+    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert found.mean - found.half_width == pytest.approx(low) and found.mean + found.half_width == pytest.approx(high)
+    assert found.std == pytest.approx(np.std(values, ddof=1))
+
+
+def test_permutation_test_is_scipys():
+    differences = [0.3, -0.1, 0.4, 0.2, 0.15, -0.02]
+    theirs = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert sign_flip_p(differences) == pytest.approx(theirs.pvalue)
+
+
+def test_verdict_is_paired_by_seed():
+    """A difference that is the same at every seed is found, however much the seeds differ among themselves."""
+    a = {0: 0.90, 1: 0.95, 2: 0.99, 7: 0.1}
+    b = {0: 0.89, 1: 0.941, 2: 0.979, 8: 0.9}
+    found = compare("a", "b", "test/linear_accuracy", a, b)
+    assert found.difference.n == 3 and "a is better than b by 1.00 points" in found.words and "p = 0.25" in found.words
+    assert "b is better than a by 1.00" in compare("b", "a", "s", b, a).words.replace("a is better than b", "b is better than a")
+    noisy = compare("a", "b", "s", {0: 0.9, 1: 0.8, 2: 0.9}, {0: 0.8, 1: 0.9, 2: 0.85})
+    assert "cannot be told apart" in noisy.words
+    assert "not enough seeds" in compare("a", "b", "s", {0: 0.9, 1: 0.8}, {0: 0.8, 1: 0.9}).words
+
+
+def test_rows_average_over_seeds_alone(three_by_three):
+    groups = configurations(read(three_by_three).runs)
+    assert {name: [run.seed for run in runs] for name, runs in groups.items()} == {"rotation": [0, 1, 2], "simclr": [0, 1, 2]}
+    table = {row["configuration"]: row for row in rows(groups)}
+    assert table["simclr"]["test/linear_accuracy mean"] == pytest.approx(0.951)
+    assert table["simclr"]["test/linear_accuracy std"] == pytest.approx(0.001)
+    assert "test/linear_accuracy: simclr is better than rotation by 5.00 points" in verdicts(groups)[0].words
+
+
+def test_files_hold_the_table_and_the_page_stands_alone(three_by_three):
+    write(three_by_three)
+    assert len((three_by_three / "comparison.csv").read_text().splitlines()) == 3
+    content = json.loads((three_by_three / "comparison.json").read_text())
+    assert [row["configuration"] for row in content["configurations"]] == ["rotation", "simclr"] and len(content["verdicts"]) == 2
+    page = (three_by_three / "comparison.html").read_text()
+    assert "simclr is better than rotation" in page and "data:image/png;base64" in page and "0-run/" in page
+    body = page[page.index("<body>") :]
+    assert "src='http" not in body and 'src="http' not in body
+
+
+def test_what_was_swept_names_the_configurations(tmp_path):
+    for number, (lr, seed) in enumerate(itertools.product(("1e-3", "1e-2"), (0, 1))):
+        finished_run(tmp_path, number, [f"optimizer.lr={lr}", f"seed={seed}", "experiment=smoke"], 0.9)
+    assert list(configurations(read(tmp_path).runs)) == ["optimizer.lr=1e-2", "optimizer.lr=1e-3"]
+    write(tmp_path)
+    assert "Effect of optimizer.lr" in (tmp_path / "comparison.html").read_text()
+
+
+@pytest.mark.parametrize("key,value", [("data/source", "packaged-5k"), ("versions/ssl_mnist", "2")])
+def test_other_data_or_version_is_named_and_never_averaged(key, value, three_by_three):
+    finished_run(three_by_three, 9, ["method=simclr", "seed=3"], 0.1, **{key: value})
+    sweep = read(three_by_three)
+    assert any(key in warning and value in warning for warning in sweep.warnings)
+    groups = configurations(sweep.runs)
+    assert sorted(len(runs) for runs in groups.values()) == [1, 3, 3]
+    if key == "data/source":
+        assert not any(value in verdict.words for verdict in verdicts(groups))
+
+
+def test_what_is_broken_is_named(three_by_three):
+    with (three_by_three / "0-run" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "pretr')
+    (three_by_three / "5-run" / "summary.json").unlink()
+    (three_by_three / "failures.jsonl").write_text(json.dumps({"overrides": ["method=x"], "error": "no such thing"}) + "\n")
+    sweep = read(three_by_three)
+    assert sweep.warnings == ["0-run/metrics.jsonl: line 4 is broken and left out"]
+    assert len(sweep.runs) == 5
+    assert {failure.error for failure in sweep.failures} == {"did not finish: 5-run has no summary.json", "no such thing"}
+
+
+def test_empty_folder_is_one_line(tmp_path):
+    result = subprocess.run([sys.executable, "-m", "ssl_mnist.compare", str(tmp_path)], capture_output=True, text=True)
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "holds no run" in result.stderr
+
+
+def test_500_runs_within_15_seconds_and_15_mebibytes(tmp_path):
+    for number in range(500):
+        folder = finished_run(tmp_path, number, [f"optimizer.lr={number // 5 + 1}e-4", f"seed={number % 5}"], 0.9 + number * 1e-5)
+        (folder / "figures" / "tsne.png").write_bytes(PNG + bytes(80_000))
+    started = time.monotonic()
+    write(tmp_path)
+    assert time.monotonic() - started < 15
+    assert (tmp_path / "comparison.html").stat().st_size < 15 * 2**20
+
+
+def test_hash_is_of_what_makes_a_result():
+    def of(*overrides, source="mnist"):
+        from omegaconf import OmegaConf
+
+        return config_hash(OmegaConf.to_container(compose(*overrides), resolve=True), source)
+
+    same = of()
+    assert of("data.root=/elsewhere", "tracking.mode=offline", "tracking.name=x") == same
+    changed = [of("seed=1"), of("optimizer.lr=1e-4"), of("method=rotation"), of("augmentation.omit=erase"), of(source="packaged-5k")]
+    assert len({same, *changed}) == 6
+
+
+def test_the_entry_point_compares_a_sweep(sweep):
+    """After a multirun the page and the table are there, with a row a method."""
+    folder = sweep[0].parent
+    content = json.loads((folder / "comparison.json").read_text())
+    assert [row["configuration"] for row in content["configurations"]] == METHODS
+    assert all("not enough seeds" in words for words in content["verdicts"])
+    assert (folder / "comparison.html").is_file()
+
+
+def test_a_sweep_goes_on(tmp_path):
+    """Finished jobs are not run again and leave no second folder; killed and new ones are run; a changed one is a new job."""
+    tiny = ("experiment=smoke", "pretrain.epochs=0", "probe.num_points=50", "probe.l2=[1.0e-3]", "tracking.mode=disabled")
+    sweep = tmp_path / "all"
+    first = command("-m", "seed=0,1", *tiny, "hydra.sweep.dir=all", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/summary.json")}
+    killed = next(path for path in before if json.loads(path.read_text())["seed"] == 1)
+    killed.unlink()  # what kill -9 leaves: a folder without a summary
+    second = command("-m", "seed=0,1,2", *tiny, "hydra.sweep.dir=all", cwd=tmp_path)
+    assert second.returncode == 0, second.stderr
+    after = {path: path.stat().st_mtime_ns for path in sweep.glob("*/summary.json")}
+    assert sorted(json.loads(path.read_text())["seed"] for path in after) == [0, 1, 2]
+    kept = next(path for path in before if path != killed)
+    assert after[kept] == before[kept] and killed.parent not in {path.parent for path in after}
+    assert len([path for path in sweep.iterdir() if path.is_dir()]) == 3
+    assert "already in" in second.stdout and len(json.loads((sweep / "comparison.json").read_text())["configurations"]) == 1

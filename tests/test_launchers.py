@@ -1,0 +1,48 @@
+"""Sweeps past one process, and a search: on the launchers and the sweeper that the extra `sweep` installs."""
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from conftest import command
+
+TINY = (
+    "experiment=smoke",
+    "pretrain.epochs=0",
+    "probe.num_points=50",
+    "probe.l2=[1.0e-3]",
+    "tracking.mode=disabled",
+    "hydra.sweep.dir=all",
+)
+
+
+def summaries(cwd: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((cwd / "all").glob("*/summary.json"))]
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_launcher(launcher, tmp_path):
+    """Two jobs in processes of their own; the page is made by the process that started them."""
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
+    jobs = ("hydra.launcher.n_jobs=2",) if launcher == "joblib" else ("hydra.launcher.timeout_min=5",)
+    result = command("-m", f"hydra/launcher={launcher}", *jobs, "seed=0,1", *TINY, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = summaries(tmp_path)
+    assert sorted(one["seed"] for one in found) == [0, 1]
+    assert len(json.loads((tmp_path / "all" / "comparison.json").read_text())["configurations"]) == 1
+    if launcher == "joblib":
+        assert all(one["machine/threads"] <= max(1, (os.cpu_count() or 1) // 2) for one in found)
+
+
+def test_search_goes_on(tmp_path):
+    """The same command again adds trials to the study instead of beginning anew."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    for expected in (2, 3):
+        result = command("-m", "+search=optuna", f"hydra.sweeper.n_trials={4 - expected}", *TINY, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        with sqlite3.connect(tmp_path / "all" / "optuna.db") as database:
+            states = database.execute("select state from trials").fetchall()
+        assert len(states) == expected and {state for (state,) in states} == {"COMPLETE"}
+    assert len(summaries(tmp_path)) == 3
