@@ -201,7 +201,7 @@ def _job(cfg: DictConfig) -> float:
 
     job = HydraConfig.get()
     folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
-    sweep = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else None
+    sweep = folder.parent if job.mode == RunMode.MULTIRUN else None
     _record_choices(cfg, job)
     if sweep and cfg.tracking.group is None:
         cfg.tracking.group = sweep.name

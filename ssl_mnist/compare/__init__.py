@@ -67,7 +67,7 @@ def percent(mean: float | None, half_width: float | None) -> str:
 def report(folder: Path) -> None:
     """`write`, and print what it found."""
     sweep, table = write(folder)
-    print(f"\n{table}")
+    print(f"\n{table}", flush=True)
     for failure in sweep.failures:
         print(f"FAILED  {' '.join(failure.overrides)}: {failure.error}")
     for warning in sweep.warnings:
