@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_mnist.mistakes import check, explain, leaves
+from ssl_mnist.resume import config_hash, finished, record_failure, remove_superseded
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,6 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
     from ssl_mnist.evaluate import evaluate
     from ssl_mnist.evaluate.project import project
     from ssl_mnist.pretrain import pretrain
-    from ssl_mnist.resume import config_hash, finished
     from ssl_mnist.tracking import Tracker, environment
 
     folder = Path(folder)
@@ -197,8 +197,6 @@ class SweepFolder(Callback):
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")
 def _job(cfg: DictConfig) -> float:
     """One job of the command line: run in Hydra's folder, which goes again if nothing came of it; returns the objective."""
-    from ssl_mnist import resume  # a job alone needs no torch to fail, see mistakes.py
-
     job = HydraConfig.get()
     folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
     sweep = folder.parent if job.mode == RunMode.MULTIRUN else None
@@ -207,7 +205,7 @@ def _job(cfg: DictConfig) -> float:
         cfg.tracking.group = sweep.name
     try:
         if sweep:
-            resume.remove_superseded(sweep, folder, overrides)
+            remove_superseded(sweep, folder, overrides)
         summary = run(cfg, folder, sweep)
         if cfg.objective not in summary:
             scores = ", ".join(key for key in summary if key.startswith("val/"))
@@ -216,7 +214,7 @@ def _job(cfg: DictConfig) -> float:
         line = explain(error, CONFIG_DIR) if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {error}"
         if sweep:
             log.error("FAILED  %s: %s", " ".join(overrides), line)
-            resume.record_failure(sweep, overrides, line)
+            record_failure(sweep, overrides, line)
         elif isinstance(error, USER_ERRORS) and not _traceback_wanted:
             sys.exit(f"ssl_mnist: {line}")  # past Hydra, which would print a line of its own
         raise

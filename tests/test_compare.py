@@ -69,7 +69,7 @@ def test_verdict_is_paired_by_seed():
     b = {0: 0.89, 1: 0.941, 2: 0.979, 8: 0.9}
     found = compare("a", "b", "test/linear_accuracy", a, b)
     assert found.difference.n == 3 and "a is better than b by 1.00 points" in found.words and "p = 0.25" in found.words
-    assert "b is better than a by 1.00" in compare("b", "a", "s", b, a).words.replace("a is better than b", "b is better than a")
+    assert "a is better than b by 1.00" in compare("b", "a", "s", b, a).words, "whichever comes first"
     noisy = compare("a", "b", "s", {0: 0.9, 1: 0.8, 2: 0.9}, {0: 0.8, 1: 0.9, 2: 0.85})
     assert "cannot be told apart" in noisy.words
     assert "not enough seeds" in compare("a", "b", "s", {0: 0.9, 1: 0.8}, {0: 0.8, 1: 0.9}).words
