@@ -230,6 +230,7 @@ def main() -> None:
     A sweep, failed or not, ends in its comparison: the table here, the page and the files in its folder.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
+    SweepFolder.folder = None
     try:
         _job()
     except USER_ERRORS as error:
@@ -238,6 +239,14 @@ def main() -> None:
         sys.exit(f"ssl_mnist: {explain(error, CONFIG_DIR)}")
     finally:
         if SweepFolder.folder is not None:
-            from ssl_mnist.compare import report
+            _end_sweep(SweepFolder.folder)
 
-            report(SweepFolder.folder)
+
+def _end_sweep(folder: Path) -> None:
+    """Compare the jobs of a sweep; one that began none, because its command line was wrong, leaves no folder."""
+    if {path.name for path in folder.iterdir()} <= {"multirun.yaml"}:
+        shutil.rmtree(folder)
+        return
+    from ssl_mnist.compare import report
+
+    report(folder)

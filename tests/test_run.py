@@ -188,6 +188,13 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(argument, tmp_path, monke
     assert not list((tmp_path / "outputs" / "runs").glob("*"))
 
 
+def test_a_sweep_with_a_misspelt_key_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    status, text = main(monkeypatch, capsys, "-m", "methd=simclr,rotation")
+    assert status == 1 and text.strip() == "ssl_mnist: there is no setting methd; did you mean method?"
+    assert not list((tmp_path / "outputs" / "sweeps").iterdir())
+
+
 def test_augmentation_that_does_not_fit_the_channels(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     status, text = main(monkeypatch, capsys, "data=mnist_5k", "augmentation=crop_flip_jitter", "augmentation.jitter.saturation=0.4")
