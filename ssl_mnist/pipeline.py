@@ -77,11 +77,7 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
     optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, num_steps, round(settings.pop("warmup") * num_steps))
 
     with Tracker(folder, cfg.tracking.mode, _wandb_arguments(cfg)) as tracker:
-        from ssl_mnist import plots
-
         tracker.stage(f"data    {dataset.source}: {data.describe(counts)}")
-        tracker.figure("class_distribution", plots.class_distribution(counts, facts["classes"]))
-        tracker.figure("augmented_views", plots.augmented_views(data.one_of_each_class(dataset.train, facts["classes"]), augmentation))
         for name in augmentation.of_kinds(facts["label_changing"]):
             log.warning(
                 "WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, cfg.choices.data, name
@@ -103,7 +99,11 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
         counts["test"] = data.class_counts(result.test, facts["classes"])
 
         tracker.stage("draw    figures")
+        drawing = time.perf_counter()
+        from ssl_mnist import plots
+
         tracker.figure("class_distribution", plots.class_distribution(counts, facts["classes"]))
+        tracker.figure("augmented_views", plots.augmented_views(data.one_of_each_class(dataset.train, facts["classes"]), augmentation))
         for name, figure in plots.of_training(tracker.history).items():
             tracker.figure(name, figure)
         projections = project(result.embeddings[:num_points], cfg.seed)
@@ -111,13 +111,14 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
             tracker.figure(name, figure)
         for name, figure in method.draw(data.as_float(result.test.images[:32])).items():
             tracker.figure(name, figure)
+        drawing = time.perf_counter() - drawing
 
         arguments = {key: value for key, value in arguments.items() if not key.startswith("_")}
         save_encoder(encoder, arguments, folder / "encoder.pt")
         tracker.finish(
             result.scores
             | {name: value for name, value in (tracker.history[-1] if tracker.history else {}).items() if name.startswith("pretrain/")}
-            | {"pretrain/steps": num_steps, "pretrain/seconds": training, "evaluate/seconds": probing}
+            | {"pretrain/steps": num_steps, "pretrain/seconds": training, "evaluate/seconds": probing, "figures/seconds": drawing}
             | {"pretrain/images_per_second": num_steps * settings["batch_size"] / training, "seconds": time.perf_counter() - started}
             | {"model/parameters": _size(encoder), "model/pretrain_parameters": _size(method), "model/dim": encoder.dim}
             | {"data/source": dataset.source} | data.facts(counts)

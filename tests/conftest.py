@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,10 +33,16 @@ def _isolated(monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
 
 
-def command(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
-    """`python -m ssl_mnist <arguments>` as a user runs it, from `cwd`."""
+TINY = ("experiment=smoke", "pretrain.epochs=0", "probe.num_points=50", "probe.l2=[1.0e-3]", "tracking.mode=disabled")
+
+
+def command(*arguments: str, cwd: Path, wait: bool = True, **variables: str) -> Any:
+    """`python -m ssl_mnist <arguments>` as a user runs it, from `cwd`: what came of it, or, without wait, the running process."""
     env = {k: v for k, v in os.environ.items() if k not in FORGET} | isolate(cwd / "home") | {"PYTHONPATH": str(REPOSITORY)} | variables
-    return subprocess.run([sys.executable, "-m", "ssl_mnist", *arguments], cwd=cwd, env=env, capture_output=True, text=True)
+    words = [sys.executable, "-m", "ssl_mnist", *arguments]
+    if not wait:
+        return subprocess.Popen(words, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")

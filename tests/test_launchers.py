@@ -6,29 +6,26 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from conftest import command
+from conftest import TINY, command
 
-TINY = (
-    "experiment=smoke",
-    "pretrain.epochs=0",
-    "probe.num_points=50",
-    "probe.l2=[1.0e-3]",
-    "tracking.mode=disabled",
-    "hydra.sweep.dir=all",
-)
+SWEEP = (*TINY, "hydra.sweep.dir=all")
+LAUNCHERS = {  # name -> settings; on two workers, or on as many as there are jobs
+    "joblib": ("hydra.launcher.n_jobs=2",),
+    "submitit_local": ("hydra.launcher.timeout_min=5",),
+    "ray": ("+hydra.launcher.ray.init.num_cpus=2",),
+}
 
 
 def summaries(cwd: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted((cwd / "all").glob("*/summary.json"))]
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_launcher(launcher, tmp_path):
     """Two jobs in processes of their own; the page is made by the process that started them."""
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
-    jobs = ("hydra.launcher.n_jobs=2",) if launcher == "joblib" else ("hydra.launcher.timeout_min=5",)
     threads = {} if launcher == "joblib" else {"OMP_NUM_THREADS": "1"}  # submitit starts all jobs at once and shares nothing out
-    result = command("-m", f"hydra/launcher={launcher}", *jobs, "seed=0,1", *TINY, cwd=tmp_path, **threads)
+    result = command("-m", f"hydra/launcher={launcher}", *LAUNCHERS[launcher], "seed=0,1", *SWEEP, cwd=tmp_path, **threads)
     assert result.returncode == 0, result.stdout + result.stderr
     found = summaries(tmp_path)
     assert sorted(one["seed"] for one in found) == [0, 1]
@@ -41,7 +38,7 @@ def test_search_goes_on(tmp_path):
     """The same command again adds trials to the study instead of beginning anew."""
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     for expected in (1, 2):
-        result = command("-m", "+search=optuna", "hydra.sweeper.n_trials=1", *TINY, cwd=tmp_path)
+        result = command("-m", "+search=optuna", "hydra.sweeper.n_trials=1", *SWEEP, cwd=tmp_path)
         assert result.returncode == 0, result.stdout + result.stderr
         with sqlite3.connect(tmp_path / "all" / "optuna.db") as database:
             states = database.execute("select state from trials").fetchall()

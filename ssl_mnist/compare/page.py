@@ -8,10 +8,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from ssl_mnist.compare.runs import Run, Sweep
+from ssl_mnist.compare.runs import Run, Sweep, is_number
 from ssl_mnist.compare.statistics import Verdict
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999"]
+VAL = ("val/linear_accuracy", "val/linear_map_accuracy", "val/knn_accuracy")
 MAX_PICTURES, MAX_CURVES, MAX_VERDICTS = 12, 60, 60  # so that a page of 500 runs stays small; what is left out is linked
 
 STYLE = """
@@ -47,6 +48,9 @@ def page(sweep: Sweep, groups: dict[str, list[Run]], table: list[dict[str, Any]]
         f"<span class=soft>ssl_mnist {html.escape(__version__)}, {sweep.folder.name}</span></p>",
         *(f"<p class=bad>Warning: {html.escape(warning)}</p>" for warning in sweep.warnings),
     ]
+    if sweep.failures:
+        rows = (f"<li><code>{html.escape(' '.join(f.overrides))}</code>: {html.escape(f.error)}</li>" for f in sweep.failures)
+        parts += [f"<h2 class=bad>{len(sweep.failures)} failed</h2>", "<ul>", *rows, "</ul>"]
     if groups:
         parts += ["<h2>Scores and costs</h2>", _table(table), "<h2>Which is better?</h2>", _verdicts(verdicts)]
         parts += ["<h2>Accuracy against time</h2>", _plot(_cost(groups)), "<h2>Pretraining loss</h2>", _plot(_losses(groups))]
@@ -54,9 +58,6 @@ def page(sweep: Sweep, groups: dict[str, list[Run]], table: list[dict[str, Any]]
         for figure, title in {"tsne": "Latent space, t-SNE", "pca": "Latent space, PCA"}.items():
             parts += [f"<h2>{title}</h2>", _pictures(groups, figure)]
         parts += ["<h2>Runs</h2>", _links(groups)]
-    if sweep.failures:
-        rows = (f"<li><code>{html.escape(' '.join(f.overrides))}</code>: {html.escape(f.error)}</li>" for f in sweep.failures)
-        parts += [f"<h2 class=bad>{len(sweep.failures)} failed</h2>", "<ul>", *rows, "</ul>"]
     title = f"{_count(len(sweep.runs), 'run')}, {_count(len(groups), 'configuration')}"
     head = f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{title}</title>"
     return (
@@ -158,19 +159,20 @@ def _classes(groups: dict[str, list[Run]]) -> go.Figure:
 
 
 def _effects(groups: dict[str, list[Run]]) -> str:
-    """What each swept setting does: a line for numbers, a heat map for a pair, where more than the method was swept."""
+    """What each swept setting does, where more than the method was swept: a line for numbers, a heat map for names and for a pair."""
     runs = [run for group in groups.values() for run in group]
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
     swept = [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
     if swept in ([], ["method"]):
         return ""
 
-    def mean(chosen: list[Run]) -> float | None:
-        return 100 * sum(run.summary["val/linear_accuracy"] for run in chosen) / len(chosen) if chosen else None
+    def mean(chosen: list[Run], score: str = "val/linear_accuracy") -> float | None:
+        found = [run.summary[score] for run in chosen if score in run.summary]
+        return 100 * sum(found) / len(found) if found else None
 
     def values(key: str) -> list[str]:
         found = {run.settings.get(key, "default") for run in runs}
-        return sorted(found, key=lambda value: (not _number(value), float(value) if _number(value) else 0.0, value))
+        return sorted(found, key=lambda value: (not is_number(value), float(value) if is_number(value) else 0.0, value))
 
     if len(swept) == 2:
         first, second = swept
@@ -185,21 +187,26 @@ def _effects(groups: dict[str, list[Run]]) -> str:
         return f"<h2>Effect of {html.escape(first)} and {html.escape(second)}, val linear accuracy, %</h2>{_plot(figure)}"
     parts = []
     for key in swept:
-        figure = _figure(key, "val linear accuracy, %")
         x = values(key)
-        figure.add_scatter(x=x, y=[mean([r for r in runs if r.settings.get(key, "default") == a]) for a in x], mode="lines+markers")
-        if not all(_number(value) for value in x):
-            figure.update_xaxes(type="category")
+        having = {value: [run for run in runs if run.settings.get(key, "default") == value] for value in x}
+        if all(is_number(value) for value in x):
+            figure = _figure(key, "val linear accuracy, %")
+            figure.add_scatter(x=x, y=[mean(having[value]) for value in x], mode="lines+markers")
+        else:
+            figure = _scores_by(key, {value: {score: mean(chosen, score) for score in VAL} for value, chosen in having.items()})
         parts.append(f"<h2>Effect of {html.escape(key)}</h2>{_plot(figure)}")
     return "".join(parts)
 
 
-def _number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _scores_by(key: str, means: dict[str, dict[str, float | None]]) -> go.Figure:
+    """A row a value, a column a score; the colour is the distance to the column's best, so that all columns share one scale."""
+    figure = _figure("", key)
+    best = {score: max(row[score] or 0.0 for row in means.values()) for score in VAL}
+    cells = [[row[score] for score in VAL] for row in means.values()]
+    behind = [[None if cell is None else cell - best[score] for score, cell in zip(VAL, row, strict=True)] for row in cells]
+    bar = {"title": {"text": "points<br>to the best"}}
+    figure.add_heatmap(x=VAL, y=list(means), z=behind, text=cells, texttemplate="%{text:.2f} %", colorscale="Viridis", colorbar=bar)
+    return figure.update_yaxes(type="category", autorange="reversed")
 
 
 def _confusions(groups: dict[str, list[Run]]) -> str:

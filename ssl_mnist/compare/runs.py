@@ -1,6 +1,7 @@
 """A sweep's runs, read from their folders: what was swept, what came out, what went wrong."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,29 @@ def configurations(runs: list[Run]) -> dict[str, list[Run]]:
     rows = [run.settings | {"data/source": run.summary["data/source"], "version": run.summary["versions/ssl_mnist"]} for run in runs]
     keys = list(dict.fromkeys(key for row in rows for key in row))
     swept = [key for key in keys if len({row.get(key) for row in rows}) > 1]
+    shown = {key: _short({row[key] for row in rows if key in row}) for key in swept}
     groups: dict[str, list[Run]] = {}
     for run, row in zip(runs, rows, strict=True):
-        parts = [row[key] if key == "method" else f"{key}={row[key]}" for key in swept if key in row]
+        parts = [row[key] if key == "method" else f"{key}={shown[key][row[key]]}" for key in swept if key in row]
         groups.setdefault(" ".join(parts) or run.summary["choices/method"], []).append(run)
     return {name: sorted(group, key=lambda run: run.seed) for name, group in sorted(groups.items())}
+
+
+def _short(values: set[str]) -> dict[str, str]:
+    """Long numbers, as a search draws them, with as few digits (3 or more) as still tell all of them apart."""
+    long = {value: float(value) for value in values if len(value) > 8 and is_number(value)}
+    for digits in range(3, 18):
+        short = {value: f"{number:.{digits}g}" for value, number in long.items()}
+        if len(set(short.values()) | (values - long.keys())) == len(values):
+            break
+    return {value: value for value in values} | short
+
+
+def is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _rows(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
