@@ -26,7 +26,10 @@ th:first-child, td:first-child { text-align: left; } th { cursor: pointer; } th:
 code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: #3b8ed0; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; } .pictures img { width: 100%; }
 figure { margin: 0; } li { margin: .3rem 0; }
-@media print { body { max-width: none; } h2 { break-after: avoid; } figure, tr { break-inside: avoid; } th:after { content: ""; } }
+@media print {
+  body { max-width: none; } h2 { break-after: avoid; } figure, tr, li, .plotly-graph-div { break-inside: avoid; } th:after { content: ""; }
+  .wide { overflow: visible; } table { font-size: 8pt; } th, td { padding: .2rem .25rem; white-space: normal; }
+}
 """
 # Sorting by a click on a column's head; everything else that moves on the page is plotly's.
 SORT = """
