@@ -117,7 +117,7 @@ def mnist(root: str | None, fallback: str, num_val: int, device: torch.device) -
         return dataset.data[:, None].to(device), dataset.targets.to(device)
 
     images, labels = read(train=True)
-    rest, val = _stratified(labels, num_val)
+    rest, val = stratified(labels, num_val)
     return Dataset("mnist", Split(images[rest], labels[rest]), Split(images[val], labels[val]), lambda: Split(*read(train=False)))
 
 
@@ -128,8 +128,8 @@ def packaged_5k(num_val: int, num_test: int, device: torch.device) -> Dataset:
             raise ValueError(f"data.{name} must be between 10 and 2,000, got {num}")
     images, labels = _packaged()
     images, labels = images.to(device), labels.to(device)
-    rest, test = _stratified(labels, num_test)
-    train, val = (rest[part] for part in _stratified(labels[rest], num_val))
+    rest, test = stratified(labels, num_test)
+    train, val = (rest[part] for part in stratified(labels[rest], num_val))
     return Dataset(
         "packaged-5k",
         Split(images[train], labels[train]),
@@ -146,7 +146,7 @@ def _packaged() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images.astype(np.uint8)).view(-1, 1, 28, 28), torch.from_numpy(labels)
 
 
-def _stratified(labels: Tensor, num: int) -> tuple[Tensor, Tensor]:
+def stratified(labels: Tensor, num: int) -> tuple[Tensor, Tensor]:
     """Indices of the rest and of `num` examples drawn class by class."""
     rest, drawn = train_test_split(np.arange(len(labels)), test_size=num, stratify=labels.cpu().numpy(), random_state=SPLIT_SEED)
     return torch.from_numpy(np.sort(rest)).to(labels.device), torch.from_numpy(np.sort(drawn)).to(labels.device)

@@ -74,8 +74,8 @@ def test_search_tunes_settings_that_exist():
 
 
 def test_experiment_beats_method_and_command_line_beats_both():
-    assert compose("method=rotation").choices.augmentation == "warp"
-    assert compose("method=rotation", "augmentation=none").choices.augmentation == "none"
+    assert compose().choices.augmentation == "warp" and compose("method=autoencoder").choices.augmentation == "digits"
+    assert compose("method=autoencoder", "augmentation=none").choices.augmentation == "none"
     assert compose("method=rotation", "experiment=smoke").pretrain.epochs == compose("experiment=smoke").pretrain.epochs
     assert compose("method=rotation", "experiment=smoke", "pretrain.epochs=9").pretrain.epochs == 9
     assert compose("experiment=[smoke]").data == compose("data=mnist_5k").data

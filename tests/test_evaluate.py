@@ -161,5 +161,5 @@ def test_map_features_are_the_map_pooled():
     feature_map = encoder.feature_map(images.float() / 255)
     torch.testing.assert_close(features.embedding, encoder(images.float() / 255), atol=1e-5, rtol=1e-4)
     assert features.map.shape == (5, feature_map.shape[1] * 9)
-    pooled = torch.nn.functional.adaptive_avg_pool2d(feature_map, 3).flatten(1)
+    pooled = torch.nn.functional.adaptive_max_pool2d(feature_map, 3).flatten(1)
     torch.testing.assert_close(features.map, pooled, atol=1e-5, rtol=1e-4)

@@ -1,7 +1,7 @@
 """Everything done to a frozen encoder. `evaluate` is the protocol: choose on val, then read test, once.
 
 Scores are fractions. Each is named by its split and by what was probed: `linear` the pooled embedding, `linear_map` the
-feature map pooled to 3 x 3, `knn` the embedding's neighbours.
+feature map pooled to 3 x 3 by maxima, `knn` the embedding's neighbours.
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from ssl_mnist.encoders import Encoder, MapEncoder
 
 class Features(NamedTuple):
     embedding: Tensor  # (N, D) float32
-    map: Tensor | None  # (N, K m m) float32: the feature map pooled to m x m; None where the encoder has no map
+    map: Tensor | None  # (N, K m m) float32: the feature map's maxima in m x m cells; None where the encoder has no map
 
 
 @torch.no_grad()
@@ -24,7 +24,7 @@ def extract(encoder: Encoder, images: Tensor, map_size: int, batch_size: int = 1
         if isinstance(encoder, MapEncoder):
             feature_map = encoder.feature_map(as_float(batch))  # (B, K, h, w)
             embeddings.append(encoder.pool(feature_map))
-            maps.append(F.adaptive_avg_pool2d(feature_map, map_size).flatten(1))
+            maps.append(F.adaptive_max_pool2d(feature_map, map_size).flatten(1))
         else:
             embeddings.append(encoder(as_float(batch)))
     return Features(torch.cat(embeddings), torch.cat(maps) if maps else None)

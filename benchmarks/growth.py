@@ -1,0 +1,66 @@
+"""How pretraining grows with the data: time an image and memory from 5,000 to 240,000 images (MNIST repeated).
+
+    python benchmarks/growth.py [overrides, as on the command line]
+
+Each size trains in a process of its own, from the start of an epoch. Prints a table and `bytes a pixel: X`, the slope of the
+memory that training needs beyond its images' copy in the parent's hand. Needs the full MNIST.
+"""
+
+import resource
+import subprocess
+import sys
+
+SIZES, STEPS = (5_000, 20_000, 60_000, 120_000, 240_000), 60
+
+
+def measure(size: int, overrides: list[str]) -> None:
+    """Print microseconds an image and the peak memory in bytes."""
+    import time
+
+    import torch
+    from hydra.utils import instantiate
+
+    from ssl_mnist import compose, data, engine, optim
+    from ssl_mnist.pretrain import pretrain
+
+    cfg = compose(*overrides)
+    facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
+    fabric = engine.build("cpu", str(cfg.precision))
+    digits = data.mnist(cfg.data.root, "error", cfg.data.num_val, fabric.device).train.images
+    images = torch.empty(size, *digits.shape[1:], dtype=torch.uint8)
+    for part in images.split(len(digits)):
+        part.copy_(digits[: len(part)])
+    del digits
+    augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
+    method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(memory_format=torch.channels_last)
+    optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, 10_000, 100)
+    windows = pretrain(method, images, augmentation, optimizer, schedule, fabric, 1000, cfg.pretrain.batch_size, 10)
+    for metrics in windows:  # warm
+        if metrics["step"] >= 9:
+            break
+    steps, started = metrics["step"], time.perf_counter()
+    for metrics in windows:
+        if metrics["step"] - steps >= STEPS:
+            break
+    seconds = (time.perf_counter() - started) / ((metrics["step"] - steps) * cfg.pretrain.batch_size)
+    print(1e6 * seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+def main() -> None:
+    print(f"{'images':>8} {'microseconds an image':>22} {'peak memory, MiB':>17}")
+    peaks = []
+    for size in SIZES:
+        words = [sys.executable, __file__, "--measure", str(size), *sys.argv[1:]]
+        time_of_one, peak = map(float, subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+        peaks.append(peak)
+        print(f"{size:>8,} {time_of_one:>22.1f} {peak / 2**20:>17.0f}", flush=True)
+    print(
+        f"bytes a pixel: {(peaks[-1] - peaks[-2]) / ((SIZES[-1] - SIZES[-2]) * 28 * 28):.2f}  (from {SIZES[-2]:,} to {SIZES[-1]:,} images)"
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        measure(int(sys.argv[2]), sys.argv[3:])
+    else:
+        main()

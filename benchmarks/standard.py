@@ -1,0 +1,41 @@
+"""The standard pipeline that ours is measured against: torchvision's MNIST in a DataLoader, lightly's SimCLRTransform, and the
+loop of lightly's example (examples/pytorch/simclr.py in its repository), with our encoder, projector, batch size and loss.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from lightly.loss import NTXentLoss
+from lightly.transforms import SimCLRTransform
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+from torchvision.datasets import MNIST
+
+from ssl_mnist.heads import mlp
+
+TRANSFORM = {"input_size": 28, "hf_prob": 0.0, "gaussian_blur": 0.0, "random_gray_scale": 0.0, "normalize": None}  # the encoder normalises
+LR, MOMENTUM = 0.06, 0.9
+
+
+def model_of(encoder: nn.Module, hidden_dim: int, projection_dim: int) -> nn.Module:
+    """Images (B, 1, 28, 28) -> projections (B, projection_dim)."""
+    return nn.Sequential(encoder, mlp([encoder.dim, hidden_dim, projection_dim]))
+
+
+def loader(root: Path, indices: list[int], batch_size: int, workers: int) -> DataLoader:
+    dataset = Subset(MNIST(str(root), train=True, transform=SimCLRTransform(**TRANSFORM)), indices)
+    return DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers)
+
+
+def train(model: nn.Module, batches: DataLoader, temperature: float) -> Iterator[None]:
+    """The example's loop without an end; yields after each step."""
+    criterion = NTXentLoss(temperature=temperature)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
+    while True:
+        for (x0, x1), _ in batches:
+            loss = criterion(model(x0), model(x1))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            yield
