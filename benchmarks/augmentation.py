@@ -12,22 +12,22 @@ import time
 import torch
 from hydra.utils import instantiate
 
-from ssl_mnist import compose, engine, optim
+from ssl_mnist import compose, optim
 from ssl_mnist.data import as_float
+from ssl_mnist.engine import Engine
 
 cfg = compose(*sys.argv[1:])
-fabric = engine.build(cfg.device, str(cfg.precision))
+engine = Engine.choose(cfg.device, str(cfg.precision))
 facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
 augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
-method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(fabric.device, memory_format=torch.channels_last)
+method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(engine.device, memory_format=torch.channels_last)
 optimizer, _ = optim.build(instantiate(cfg.optimizer), method, num_steps=1000, warmup_steps=100)
-model, optimizer = fabric.setup(method, optimizer)
 shape = (cfg.pretrain.batch_size, facts["channels"], facts["size"], facts["size"])
-images = as_float(torch.randint(256, shape, dtype=torch.uint8, device=fabric.device))
+images = as_float(torch.randint(256, shape, dtype=torch.uint8, device=engine.device))
 
 
 def now() -> float:
-    if fabric.device.type == "cuda":
+    if engine.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
@@ -39,7 +39,9 @@ for step in range(35):
         views = tuple(augmentation(images) for _ in range(method.num_views))
     middle = now()
     optimizer.zero_grad()
-    fabric.backward(model(images, views)["loss"])
+    with engine.autocast():
+        loss = method(images, views)["loss"]
+    loss.backward()
     optimizer.step()
     if step >= 5:  # warm
         augmenting.append(middle - started)
@@ -47,6 +49,6 @@ for step in range(35):
 
 augment, bare = statistics.median(augmenting), statistics.median(stepping)
 num_views = method.num_views * len(images)
-print(f"{cfg.choices.method}, {cfg.choices.augmentation}, {num_views} views a step, {engine.describe(fabric)}")
+print(f"{cfg.choices.method}, {cfg.choices.augmentation}, {num_views} views a step, {engine}")
 print(f"augmentation {1e3 * augment:.1f} ms ({num_views / augment:,.0f} views/s), bare step {1e3 * bare:.1f} ms")
 print(f"ratio: {augment / bare:.3f}")

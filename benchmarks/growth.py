@@ -20,13 +20,14 @@ def measure(size: int, overrides: list[str]) -> None:
     import torch
     from hydra.utils import instantiate
 
-    from ssl_mnist import compose, data, engine, optim
+    from ssl_mnist import compose, data, optim
+    from ssl_mnist.engine import Engine
     from ssl_mnist.pretrain import pretrain
 
     cfg = compose(*overrides)
     facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
-    fabric = engine.build("cpu", str(cfg.precision))
-    digits = data.mnist(cfg.data.root, "error", cfg.data.num_val, fabric.device).train.images
+    engine = Engine.choose("cpu", str(cfg.precision))
+    digits = data.mnist(cfg.data.root, "error", cfg.data.num_val, engine.device).train.images
     images = torch.empty(size, *digits.shape[1:], dtype=torch.uint8)
     for part in images.split(len(digits)):
         part.copy_(digits[: len(part)])
@@ -34,7 +35,7 @@ def measure(size: int, overrides: list[str]) -> None:
     augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
     method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(memory_format=torch.channels_last)
     optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, 10_000, 100)
-    windows = pretrain(method, images, augmentation, optimizer, schedule, fabric, 1000, cfg.pretrain.batch_size, 10)
+    windows = pretrain(method, images, augmentation, optimizer, schedule, engine, 1000, cfg.pretrain.batch_size, 10)
     for metrics in windows:  # warm
         if metrics["step"] >= 9:
             break

@@ -13,36 +13,36 @@ import time
 import torch
 from hydra.utils import instantiate
 
-from ssl_mnist import compose, engine, optim
+from ssl_mnist import compose, optim
 from ssl_mnist.data import as_float
+from ssl_mnist.engine import Engine
 from ssl_mnist.pretrain import pretrain
 
 ROUNDS, STEPS = 9, 20
 
 cfg = compose(*sys.argv[1:])
-fabric = engine.build(cfg.device, str(cfg.precision))
+engine = Engine.choose(cfg.device, str(cfg.precision))
 facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
 augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
 batch_size = cfg.pretrain.batch_size
 shape = (55_000, facts["channels"], facts["size"], facts["size"])
-images = torch.randint(256, shape, dtype=torch.uint8, device=fabric.device)
+images = torch.randint(256, shape, dtype=torch.uint8, device=engine.device)
 
 
 def now() -> float:
-    if fabric.device.type == "cuda":
+    if engine.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def build():
-    method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(fabric.device, memory_format=torch.channels_last)
+    method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(engine.device, memory_format=torch.channels_last)
     return method, *optim.build(instantiate(cfg.optimizer), method, num_steps=100_000, warmup_steps=100)
 
 
 method, optimizer, schedule = build()
-windows = pretrain(method, images, augmentation, optimizer, schedule, fabric, 1000, batch_size, STEPS)
+windows = pretrain(method, images, augmentation, optimizer, schedule, engine, 1000, batch_size, STEPS)
 bare_method, bare_optimizer, _ = build()
-model, bare_optimizer = fabric.setup(bare_method, bare_optimizer)
 batch = as_float(images[:batch_size])
 views = tuple(augmentation(batch) for _ in range(method.num_views))
 
@@ -50,7 +50,9 @@ views = tuple(augmentation(batch) for _ in range(method.num_views))
 def bare(steps: int) -> None:
     for _ in range(steps):
         bare_optimizer.zero_grad()
-        fabric.backward(model(batch, views)["loss"])
+        with engine.autocast():
+            loss = bare_method(batch, views)["loss"]
+        loss.backward()
         bare_optimizer.step()
 
 
@@ -62,6 +64,6 @@ for _ in range(ROUNDS):
     bare(STEPS)
     rates.append((through_pipeline, STEPS * batch_size / (now() - started)))
 whole, model_alone = (method.num_views * statistics.median(column) for column in zip(*rates, strict=True))
-print(f"{cfg.choices.method}, {cfg.choices.augmentation}, batch {batch_size}, {engine.describe(fabric)}, {ROUNDS} rounds of {STEPS} steps")
+print(f"{cfg.choices.method}, {cfg.choices.augmentation}, batch {batch_size}, {engine}, {ROUNDS} rounds of {STEPS} steps")
 print(f"pipeline {whole:,.0f} views/s, bare model {model_alone:,.0f} views/s")
 print(f"ratio: {statistics.median(a / b for a, b in rates):.3f}")

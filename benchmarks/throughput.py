@@ -18,7 +18,8 @@ import torch
 from hydra.utils import instantiate
 from standard import loader, model_of, train
 
-from ssl_mnist import compose, data, engine, optim
+from ssl_mnist import compose, data, optim
+from ssl_mnist.engine import Engine
 from ssl_mnist.pretrain import pretrain
 
 ROUNDS, STEPS, WARM = 5, 12, 5  # WARM: steps before the clock starts, enough for the workers' queues to run dry
@@ -34,11 +35,11 @@ num_views = 2 * batch_size
 def ours(precision: str, threads: int) -> float:
     """Views per second of one window of `pretrain`, the first one left out."""
     torch.set_num_threads(threads)
-    fabric = engine.build("cpu", precision)
+    engine = Engine.choose("cpu", precision)
     augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
     method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(memory_format=torch.channels_last)
     optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, 1000, 100)
-    windows = pretrain(method, dataset.train.images, augmentation, optimizer, schedule, fabric, 1, batch_size, STEPS)
+    windows = pretrain(method, dataset.train.images, augmentation, optimizer, schedule, engine, 1, batch_size, STEPS)
     next(windows)
     return 2 * next(windows)["pretrain/images_per_second"]
 
@@ -58,7 +59,7 @@ def standard(workers: int, threads: int) -> float:
 def main() -> None:
     assert cfg.choices.method == "simclr", "this benchmark is of SimCLR"
     threads = sorted({1, os.cpu_count() or 1})
-    auto = engine.describe(engine.build("cpu", str(cfg.precision)))
+    auto = str(Engine.choose("cpu", str(cfg.precision)))
     best_standard = max(itertools.product((0, 1, 2), threads), key=lambda setting: standard(*setting))
     best_ours = {precision: max(threads, key=lambda n, p=precision: ours(p, n)) for precision in (str(cfg.precision), "32")}
     rounds = [(standard(*best_standard), *(ours(p, n) for p, n in best_ours.items())) for _ in range(ROUNDS)]

@@ -26,7 +26,8 @@ def measure(side: str, limit: float, overrides: list[str]) -> None:
     import torch
     from hydra.utils import instantiate
 
-    from ssl_mnist import compose, data, engine, optim
+    from ssl_mnist import compose, data, optim
+    from ssl_mnist.engine import Engine
     from ssl_mnist.evaluate import knn
     from ssl_mnist.evaluate.features import extract
     from ssl_mnist.pretrain import pretrain
@@ -34,8 +35,8 @@ def measure(side: str, limit: float, overrides: list[str]) -> None:
     cfg = compose(*overrides)
     torch.manual_seed(cfg.seed)
     facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
-    fabric = engine.build("cpu", str(cfg.precision))
-    dataset = data.mnist(cfg.data.root, "error", cfg.data.num_val, fabric.device)
+    engine = Engine.choose("cpu", str(cfg.precision))
+    dataset = data.mnist(cfg.data.root, "error", cfg.data.num_val, engine.device)
     encoder = instantiate(cfg.encoder, **facts)
     batch_size = cfg.pretrain.batch_size
     per_epoch = len(dataset.train) // batch_size
@@ -46,7 +47,7 @@ def measure(side: str, limit: float, overrides: list[str]) -> None:
         steps = cfg.pretrain.epochs * per_epoch
         optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, steps, round(cfg.pretrain.warmup * steps))
         arguments = (cfg.pretrain.epochs, batch_size, per_epoch / 2)
-        for _ in pretrain(method, dataset.train.images, augmentation, optimizer, schedule, fabric, *arguments):
+        for _ in pretrain(method, dataset.train.images, augmentation, optimizer, schedule, engine, *arguments):
             yield
 
     def theirs() -> Iterator[None]:

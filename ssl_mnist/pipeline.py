@@ -45,28 +45,28 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
     """
     check(dict(leaves(_plain(cfg))), _defaults(cfg))
     started = time.perf_counter()
-    from lightning_fabric import seed_everything
-    from torch import channels_last
+    import torch
 
-    from ssl_mnist import data, engine, optim
+    from ssl_mnist import data, optim
     from ssl_mnist.checkpoint import save_encoder
+    from ssl_mnist.engine import Engine
     from ssl_mnist.evaluate import evaluate
     from ssl_mnist.evaluate.project import project
     from ssl_mnist.pretrain import pretrain
     from ssl_mnist.tracking import Tracker, environment
 
     folder = Path(folder)
-    fabric = engine.build(cfg.device, str(cfg.precision))
+    engine = Engine.choose(cfg.device, str(cfg.precision))
     facts = _plain(cfg.data.facts)
-    seed_everything(cfg.seed, verbose=False)
+    torch.manual_seed(cfg.seed)
     augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
     arguments = _plain(cfg.encoder) | {key: facts[key] for key in ("channels", "size", "mean", "std")}
     encoder = instantiate(arguments)
-    method = instantiate(cfg.method, encoder=encoder).to(fabric.device)
-    if fabric.device.type in ("cpu", "cuda"):
-        method.to(memory_format=channels_last)
+    method = instantiate(cfg.method, encoder=encoder).to(engine.device)
+    if engine.device.type in ("cpu", "cuda"):
+        method.to(memory_format=torch.channels_last)
 
-    dataset = instantiate({key: value for key, value in cfg.data.items() if key != "facts"}, device=fabric.device)
+    dataset = instantiate({key: value for key, value in cfg.data.items() if key != "facts"}, device=engine.device)
     identity = config_hash(_plain(cfg), dataset.source)
     if sweep is not None and (earlier := finished(sweep, identity)):
         log.info("done    already in %s", earlier.parent)
@@ -83,10 +83,10 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
                 "WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, cfg.choices.data, name
             )
 
-        tracker.stage(f"train   {cfg.choices.method}, {num_steps:,} steps of {settings['batch_size']} images on {engine.describe(fabric)}")
+        tracker.stage(f"train   {cfg.choices.method}, {num_steps:,} steps of {settings['batch_size']} images on {engine}")
         tracker.progress(num_steps)
         training = time.perf_counter()
-        for metrics in pretrain(method, dataset.train.images, augmentation, optimizer, schedule, fabric, **settings):
+        for metrics in pretrain(method, dataset.train.images, augmentation, optimizer, schedule, engine, **settings):
             tracker.log(metrics)
         training = time.perf_counter() - training
 
@@ -123,7 +123,7 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
             | {"model/parameters": _size(encoder), "model/pretrain_parameters": _size(method), "model/dim": encoder.dim}
             | {"data/source": dataset.source} | data.facts(counts)
             | {f"choices/{group}": choice for group, choice in _plain(cfg.choices).items()}
-            | {"seed": cfg.seed, "config_hash": identity} | environment(fabric)
+            | {"seed": cfg.seed, "config_hash": identity} | environment(engine)
         )  # fmt: skip
         tracker.artifact(folder / "encoder.pt", "encoder", {"class": type(encoder).__name__, **arguments})
         tracker.table("test/per_class", ["class", "accuracy"], zip(facts["classes"], result.scores["test/per_class_accuracy"], strict=True))

@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterator
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_mnist.augment import Augmentation
 from ssl_mnist.data import as_float
+from ssl_mnist.engine import Engine
 from ssl_mnist.methods import Method
 
 
@@ -20,7 +20,7 @@ def pretrain(
     augmentation: Augmentation,
     optimizer: Optimizer,
     schedule: LRScheduler,
-    fabric: Fabric,
+    engine: Engine,
     epochs: int,
     batch_size: int,
     log_every: int,
@@ -32,13 +32,12 @@ def pretrain(
     `pretrain/<name>`; at an epoch's end also `pretrain/epoch_loss`, the mean over the epoch. An epoch is one random
     order of the images, its incomplete last batch left out. Raises FloatingPointError at a loss that is not finite, naming its step.
     """
-    model, optimizer = fabric.setup(method, optimizer)
     steps_per_epoch = len(images) // batch_size
     num_windows = max(1, round(steps_per_epoch / log_every))
     window_ends = {round(steps_per_epoch * (i + 1) / num_windows) for i in range(num_windows)}
     last = "none yet"
     step = 0
-    model.train()
+    method.train()
     for epoch in range(1, epochs + 1):
         order = torch.randperm(len(images), device=images.device)
         pending: list[dict[str, Tensor]] = []
@@ -48,9 +47,10 @@ def pretrain(
             batch = as_float(images[order[index * batch_size : (index + 1) * batch_size]])  # (B, C, H, W)
             with torch.no_grad():
                 views = tuple(augmentation(batch) for _ in range(method.num_views))
-            terms = model(batch, views)
+            with engine.autocast():
+                terms = method(batch, views)
             optimizer.zero_grad()
-            fabric.backward(terms["loss"])
+            terms["loss"].backward()
             optimizer.step()
             lr = optimizer.param_groups[0]["lr"]
             schedule.step()

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from ssl_mnist import __version__
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
     from matplotlib.figure import Figure
+
+    from ssl_mnist.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def score_table(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def environment(fabric: "Fabric") -> dict[str, Any]:
+def environment(engine: "Engine") -> dict[str, Any]:
     """Where and with what a run ran, flat."""
     import torch
 
@@ -167,8 +168,8 @@ def environment(fabric: "Fabric") -> dict[str, Any]:
         "machine/processor": platform.processor() or platform.machine(),
         "machine/cpus": os.cpu_count(),
         "machine/threads": torch.get_num_threads(),
-        "machine/device": str(fabric.device),
-        "machine/precision": fabric.strategy.precision.precision,
+        "machine/device": str(engine.device),
+        "machine/precision": engine.precision,
         "versions/ssl_mnist": __version__,
         "versions/python": platform.python_version(),
         **{f"versions/{package}": version(package) for package in packages},

@@ -6,9 +6,10 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from ssl_mnist import compose, engine, optim
+from ssl_mnist import compose, optim
 from ssl_mnist.augment import Augmentation
 from ssl_mnist.encoders import MLP
+from ssl_mnist.engine import Engine
 from ssl_mnist.methods import Method
 from ssl_mnist.pretrain import pretrain
 
@@ -39,9 +40,9 @@ class Spy(Method):
 def train(method, epochs=2, batch_size=20, log_every=4, augmentation=None, lr=0.1):
     num_steps = epochs * (len(IMAGES) // batch_size)
     optimizer, schedule = optim.build(partial(torch.optim.SGD, lr=lr), method, num_steps, warmup_steps=4)
-    fabric = engine.build("cpu", "32")
+    engine = Engine.choose("cpu", "32")
     return pretrain(
-        method, IMAGES, augmentation or Augmentation(channels=1, omit=None), optimizer, schedule, fabric, epochs, batch_size, log_every
+        method, IMAGES, augmentation or Augmentation(channels=1, omit=None), optimizer, schedule, engine, epochs, batch_size, log_every
     )  # fmt: skip
 
 
@@ -108,4 +109,4 @@ def test_a_missing_device_is_named():
     if torch.cuda.is_available():
         pytest.skip("CUDA is here")
     with pytest.raises(ValueError, match=r"device=cuda is not there; this machine has: .*cpu"):
-        engine.build("cuda", "auto")
+        Engine.choose("cuda", "auto")
