@@ -2,8 +2,8 @@
 
     python benchmarks/growth.py [overrides, as on the command line]
 
-Each size trains in a process of its own, from the start of an epoch. Prints a table and `bytes a pixel: X`, the slope of the
-memory that training needs beyond its images' copy in the parent's hand. Needs the full MNIST.
+Each size trains in a process of its own. Prints a table and `bytes a pixel: X`, the slope of the peak memory between the two
+largest sizes. Needs the full MNIST.
 """
 
 import resource
