@@ -1,4 +1,4 @@
-"""Sweeps past one process, and a search: on the launchers and the sweeper that the extra `sweep` installs."""
+"""Sweeps past one process, and a search: on the launchers and the sweeper that the extras `sweep` and `ray` install."""
 
 import json
 import os
