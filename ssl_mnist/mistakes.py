@@ -22,6 +22,7 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive; where a key is absent, 
     "probe.map_size": (1, 28),
     "probe.knn_k": (1, 1_000_000),
     "probe.knn_temperature": (POSITIVE, 1_000_000),
+    "probe.num_draws": (1, 1000),
     "probe.num_points": (50, 10_000),
 }
 CHOICES = {
@@ -53,6 +54,9 @@ def check(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     l2 = values["probe.l2"]
     if not l2 or not all(isinstance(number, float | int) and number > 0 for number in l2):
         raise ValueError(f"probe.l2 must be a list of numbers above 0, got {l2}")
+    few = values["probe.few_labels"]
+    if not all(isinstance(number, int) and number > 0 for number in few):
+        raise ValueError(f"probe.few_labels must be a list of whole numbers above 0, got {few}")
     if values["objective"].startswith("test/"):
         raise ValueError(f"objective must be a val score, got {values['objective']}: choices are not made on test")
 

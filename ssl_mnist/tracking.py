@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -146,7 +147,14 @@ def score_table(summary: Mapping[str, Any]) -> str:
         "",
         f"{'accuracy (%)':<28}{'val':>8}{'test':>8}",
     ]
-    for name, title in {"linear": "linear probe", "linear_map": "linear probe, 3 x 3 map", "knn": "k-NN, k = 20"}.items():
+    titles = {
+        "linear": "linear probe",
+        "linear_map": "linear probe, 3 x 3 map",
+        "knn": "k-NN, k = 20",
+        "kmeans": "k-means, matched to classes",
+    }
+    few = sorted(int(found[1]) for key in summary if (found := re.fullmatch(r"test/linear_(\d+)_labels_accuracy", key)))
+    for name, title in (titles | {f"linear_{num}_labels": f"linear probe, {num} labels" for num in few}).items():
         if f"test/{name}_accuracy" in summary:
             val, test = (100 * summary[f"{split}/{name}_accuracy"] for split in ("val", "test"))
             lines.append(f"{title:<28}{val:>8.2f}{test:>8.2f}")

@@ -11,7 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from ssl_mnist import compose, evaluate
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.encoders import MLP
-from ssl_mnist.evaluate import confusion_matrix, knn, linear, most_confused
+from ssl_mnist.evaluate import confusion_matrix, draw, knn, linear, most_confused
+from ssl_mnist.evaluate.clusters import Clusters
 from ssl_mnist.evaluate.features import extract
 
 CLASSES = [str(i) for i in range(4)]
@@ -71,6 +72,31 @@ def test_knn_with_fewer_points_than_k():
     assert torch.equal(knn.predict(x, y, x, 4, k=20, temperature=0.07), y)
 
 
+def test_few_labels_are_as_few_as_said():
+    """Equally many a class, and others for another draw."""
+    labels = torch.arange(400) % 4
+    drawn = draw(labels, 8, 4, seed=0)
+    assert labels[drawn].bincount().tolist() == [2] * 4 and len(set(drawn.tolist())) == 8
+    assert torch.equal(drawn, draw(labels, 8, 4, seed=0)) and not torch.equal(drawn, draw(labels, 8, 4, seed=1))
+
+
+def test_fewer_labels_score_less_and_their_draws_differ():
+    found = scores(dataset(2.5))
+    assert found["test/linear_8_labels_accuracy"] < found["test/linear_80_labels_accuracy"] < found["test/linear_accuracy"]
+    assert 0 < found["test/linear_8_labels_std"] < 0.2
+
+
+def test_labels_only_name_the_clusters():
+    """Clusters that are the classes get each its class, whatever the labels are called; of two that share a class one keeps it."""
+    x, y = blobs(400, 0.3, 0)
+    assert torch.equal(Clusters(x, y, 4).predict(x), y)
+    renamed = torch.tensor([2, 0, 3, 1])[y]
+    assert torch.equal(Clusters(x, renamed, 4).predict(x), renamed)
+    shared = torch.tensor([0, 0, 1, 2])[y]
+    shared[y == 1] = torch.where(torch.arange(100) < 30, 3, 0)
+    assert (Clusters(x, shared, 4).predict(x) == shared).sum() == 330
+
+
 def test_confusion():
     matrix = confusion_matrix(torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([0, 1, 1, 0, 0, 2]), 3)
     assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [2, 0, 1]]
@@ -99,13 +125,19 @@ def dataset(spread, shuffle=False, read_test=None) -> Dataset:
     return Dataset("blobs", split(800, 0), split(200, 1), read_test or (lambda: split(400, 2)))
 
 
+PROBE = {"l2": L2, "map_size": 3, "knn_k": 20, "knn_temperature": 0.07, "few_labels": [8, 80], "num_draws": 3}
+
+
 def scores(data):
-    return evaluate.evaluate(Pixels(), data, CLASSES, L2, map_size=3, knn_k=20, knn_temperature=0.07).scores
+    return evaluate.evaluate(Pixels(), data, CLASSES, **PROBE).scores
+
+
+PROBES = ("linear", "knn", "kmeans", "linear_8_labels", "linear_80_labels")
 
 
 def test_separable_features_give_one():
     found = scores(dataset(0.1))
-    assert all(found[f"{split}/{probe}_accuracy"] == 1 for split in ("val", "test") for probe in ("linear", "knn"))
+    assert all(found[f"{split}/{probe}_accuracy"] == 1 for split in ("val", "test") for probe in ("linear", "knn", "kmeans"))
     assert found["test/per_class_accuracy"] == [1.0] * 4 and found["test/most_confused"] == "none"
     assert not any("linear_map" in name for name in found)
 
@@ -126,7 +158,7 @@ def test_test_is_read_once_after_the_last_choice(monkeypatch):
 
     monkeypatch.setattr(linear, "fit", lambda *a, **k: events.append("fit") or fit(*a, **k))
     found = scores(dataset(2.0, read_test=read_test))
-    assert events == ["fit"] * (len(L2) + 1) + ["test"]
+    assert events == ["fit"] * (len(L2) + 1 + len(PROBE["few_labels"]) * PROBE["num_draws"] * len(L2)) + ["test"]
     monkeypatch.undo()
 
     def nonsense():
@@ -136,7 +168,7 @@ def test_test_is_read_once_after_the_last_choice(monkeypatch):
     other = scores(dataset(2.0, read_test=nonsense))
     chosen = [name for name in found if not name.startswith("test/")]
     assert {name: found[name] for name in chosen} == {name: other[name] for name in chosen}
-    assert found["test/linear_accuracy"] > 0.5 > other["test/linear_accuracy"]
+    assert all(found[f"test/{probe}_accuracy"] > 0.5 > other[f"test/{probe}_accuracy"] for probe in PROBES)
 
 
 @pytest.mark.parametrize("name", ["conv", "conv_deep", "mlp"])
@@ -148,7 +180,9 @@ def test_probing_leaves_the_encoder_alone(name):
     def split(num):
         return Split(torch.randint(256, (num, 1, 28, 28), dtype=torch.uint8), torch.arange(num) % 4)
 
-    found = evaluate.evaluate(encoder, Dataset("noise", split(80), split(40), lambda: split(40)), CLASSES, L2, 3, 20, 0.07).scores
+    found = evaluate.evaluate(
+        encoder, Dataset("noise", split(80), split(40), lambda: split(40)), CLASSES, **(PROBE | {"few_labels": [4]})
+    ).scores
     assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
     assert not encoder.training
     assert ("test/linear_map_accuracy" in found) == (name != "mlp")

@@ -1,9 +1,11 @@
 """Everything done to a frozen encoder. `evaluate` is the protocol: choose on val, then read test, once.
 
 Scores are fractions. Each is named by its split and by what was probed: `linear` the pooled embedding, `linear_map` the
-feature map pooled to 3 x 3 by maxima, `knn` the embedding's neighbours.
+feature map pooled to 3 x 3 by maxima, `knn` the embedding's neighbours, `linear_100_labels` the embedding with 100 labels,
+`kmeans` its clusters.
 """
 
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.evaluate import knn, linear
+from ssl_mnist.evaluate.clusters import Clusters
 from ssl_mnist.evaluate.features import extract
 
 
@@ -37,51 +40,82 @@ def most_confused(confusion: Tensor) -> tuple[int, int, int]:
 
 
 def evaluate(
-    encoder: Encoder, dataset: Dataset, classes: list[str], l2: list[float], map_size: int, knn_k: int, knn_temperature: float
+    encoder: Encoder,
+    dataset: Dataset,
+    classes: list[str],
+    l2: list[float],
+    map_size: int,
+    knn_k: int,
+    knn_temperature: float,
+    few_labels: list[int],
+    num_draws: int,
 ) -> Evaluation:
     """Probe a frozen encoder, which is put into eval mode and otherwise left as it is, to the bit.
 
     l2: the candidates for the linear probes' strength, chosen on val; probes are then refitted on train + val. The k-NN bank is
-    train for val, and train + val for test.
+    train for val, and train + val for test. few_labels: numbers of labels, for each of which `num_draws` more probes are fitted,
+    on that many images of train and no others; their score is the mean, `_std` the standard deviation over the draws. Clusters
+    are those of train.
     """
     encoder.eval()
     num_classes, num_train = len(classes), len(dataset.train)
     fit_labels = torch.cat([dataset.train.labels, dataset.val.labels])
     train_labels, val_labels = fit_labels[:num_train], fit_labels[num_train:]
     fit_features = extract(encoder, torch.cat([dataset.train.images, dataset.val.images]), map_size)
+    train_embedding, val_embedding = fit_features.embedding[:num_train], fit_features.embedding[num_train:]
 
     scores: dict[str, Any] = {}
-    probes: dict[str, linear.LinearProbe] = {}
-    standardisers: dict[str, tuple[Tensor, Tensor]] = {}
-
-    neighbours = knn.predict(
-        fit_features.embedding[:num_train], train_labels, fit_features.embedding[num_train:], num_classes, knn_k, knn_temperature
-    )
+    neighbours = knn.predict(train_embedding, train_labels, val_embedding, num_classes, knn_k, knn_temperature)
     scores["val/knn_accuracy"] = _accuracy(neighbours, val_labels)
+    clusters = Clusters(train_embedding, train_labels, num_classes)
+    scores["val/kmeans_accuracy"] = _accuracy(clusters.predict(val_embedding), val_labels)
+
+    probes: dict[str, linear.LinearProbe] = {}
+    few: dict[str, list[linear.LinearProbe]] = {}
+    standardisers: dict[str, tuple[Tensor, Tensor]] = {}
     for name, features in {"linear": fit_features.embedding, "linear_map": fit_features.map}.items():
         if features is None:
             continue
         mean, std = standardisers[name] = linear.standardiser(features[:num_train])
         standard = (features - mean).div_(std)
-        probe, accuracy = linear.select(standard[:num_train], train_labels, standard[num_train:], val_labels, num_classes, l2)
+        val = standard[num_train:], val_labels
+        probe, accuracy = linear.select(standard[:num_train], train_labels, *val, num_classes, l2)
         probes[name] = linear.fit(standard, fit_labels, num_classes, probe.l2, start=probe)
         scores |= {f"val/{name}_accuracy": accuracy, f"probe/{name}_l2": probe.l2, f"probe/{name}_converged": probes[name].converged}
+        for num in few_labels if name == "linear" else []:
+            drawn = [draw(train_labels, num, num_classes, seed) for seed in range(num_draws)]
+            chosen = [linear.select(standard[:num_train][some], train_labels[some], *val, num_classes, l2) for some in drawn]
+            few[f"linear_{num}_labels"] = [probe for probe, _ in chosen]
+            scores[f"val/linear_{num}_labels_accuracy"] = statistics.mean(accuracy for _, accuracy in chosen)
 
     # Every choice is made: test is read here and nowhere else.
     test = dataset.read_test()
     test_features = extract(encoder, test.images, map_size)
-    predicted = {"knn": knn.predict(fit_features.embedding, fit_labels, test_features.embedding, num_classes, knn_k, knn_temperature)}
+    predicted = {
+        "knn": knn.predict(fit_features.embedding, fit_labels, test_features.embedding, num_classes, knn_k, knn_temperature),
+        "kmeans": clusters.predict(test_features.embedding),
+    }
     for name, features in {"linear": test_features.embedding, "linear_map": test_features.map}.items():
         if features is not None:
             mean, std = standardisers[name]
             predicted[name] = probes[name].predict((features - mean) / std)
     scores |= {f"test/{name}_accuracy": _accuracy(classes_, test.labels) for name, classes_ in predicted.items()}
+    mean, std = standardisers["linear"]
+    for name, draws in few.items():
+        accuracies = [_accuracy(probe.predict((test_features.embedding - mean) / std), test.labels) for probe in draws]
+        scores |= {f"test/{name}_accuracy": statistics.mean(accuracies), f"test/{name}_std": statistics.pstdev(accuracies)}
 
     confusion = confusion_matrix(test.labels, predicted["linear"], num_classes)
     true, mistaken, count = most_confused(confusion)
     scores["test/per_class_accuracy"] = (confusion.diagonal() / confusion.sum(1)).tolist()
     scores["test/most_confused"] = f"{classes[true]} taken for {classes[mistaken]}, {count} times" if count else "none"
     return Evaluation(scores, test, test_features.embedding, confusion)
+
+
+def draw(labels: Tensor, num: int, num_classes: int, seed: int) -> Tensor:
+    """Indices of `num` examples, equally many of each class (a remainder is left out); the same for every run."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
+    return torch.cat([order[labels[order] == k][: num // num_classes] for k in range(num_classes)])
 
 
 def _accuracy(predicted: Tensor, labels: Tensor) -> float:
