@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 log = logging.getLogger(__name__)
@@ -147,9 +146,20 @@ def _packaged() -> tuple[Tensor, Tensor]:
 
 
 def stratified(labels: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """Indices of the rest and of `num` examples drawn class by class."""
-    rest, drawn = train_test_split(np.arange(len(labels)), test_size=num, stratify=labels.cpu().numpy(), random_state=SPLIT_SEED)
-    return torch.from_numpy(np.sort(rest)).to(labels.device), torch.from_numpy(np.sort(drawn)).to(labels.device)
+    """Indices of the rest and of `num` examples, of each class in proportion to its size (largest remainders)."""
+    share = torch.bincount(labels).cpu().double() * num / len(labels)
+    counts = share.floor().long()
+    counts[(share - counts).argsort(descending=True, stable=True)[: num - int(counts.sum())]] += 1
+    drawn = draw(labels, counts.tolist(), SPLIT_SEED)
+    is_rest = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
+    is_rest[drawn] = False
+    return is_rest.nonzero()[:, 0], (~is_rest).nonzero()[:, 0]
+
+
+def draw(labels: Tensor, counts: list[int], seed: int) -> Tensor:
+    """Indices of counts[k] examples of each class k, at random; the same on every machine and in every run."""
+    order = torch.from_numpy(np.random.RandomState(seed).permutation(len(labels))).to(labels.device)  # numpy never changes its stream
+    return torch.cat([order[labels[order] == k][:num] for k, num in enumerate(counts)])
 
 
 def find_mnist(root: Path, patience: float = 30.0) -> None:

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from ssl_mnist import compose, evaluate
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.encoders import MLP
-from ssl_mnist.evaluate import confusion_matrix, draw, knn, linear, most_confused
+from ssl_mnist.evaluate import confusion_matrix, knn, linear, most_confused
 from ssl_mnist.evaluate.clusters import Clusters
 from ssl_mnist.evaluate.features import extract
 
@@ -70,14 +70,6 @@ def test_knn_is_sklearns():
 def test_knn_with_fewer_points_than_k():
     x, y = blobs(8, 0.1, 0)
     assert torch.equal(knn.predict(x, y, x, 4, k=20, temperature=0.07), y)
-
-
-def test_few_labels_are_as_few_as_said():
-    """Equally many a class, and others for another draw."""
-    labels = torch.arange(400) % 4
-    drawn = draw(labels, 8, 4, seed=0)
-    assert labels[drawn].bincount().tolist() == [2] * 4 and len(set(drawn.tolist())) == 8
-    assert torch.equal(drawn, draw(labels, 8, 4, seed=0)) and not torch.equal(drawn, draw(labels, 8, 4, seed=1))
 
 
 def test_fewer_labels_score_less_and_their_draws_differ():

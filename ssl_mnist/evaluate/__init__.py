@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_mnist.data import Dataset, Split
+from ssl_mnist.data import Dataset, Split, draw
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.evaluate import knn, linear
 from ssl_mnist.evaluate.clusters import Clusters
@@ -53,9 +53,9 @@ def evaluate(
     """Probe a frozen encoder, which is put into eval mode and otherwise left as it is, to the bit.
 
     l2: the candidates for the linear probes' strength, chosen on val; probes are then refitted on train + val. The k-NN bank is
-    train for val, and train + val for test. few_labels: numbers of labels, for each of which `num_draws` more probes are fitted,
-    on that many images of train and no others; their score is the mean, `_std` the standard deviation over the draws. Clusters
-    are those of train.
+    train for val, and train + val for test. few_labels: for each of these numbers `num_draws` more probes are fitted, on that many
+    images of train, equally many a class, and no others; their score is the mean over the draws, `_std` the standard deviation.
+    Clusters are those of train.
     """
     encoder.eval()
     num_classes, num_train = len(classes), len(dataset.train)
@@ -83,7 +83,7 @@ def evaluate(
         probes[name] = linear.fit(standard, fit_labels, num_classes, probe.l2, start=probe)
         scores |= {f"val/{name}_accuracy": accuracy, f"probe/{name}_l2": probe.l2, f"probe/{name}_converged": probes[name].converged}
         for num in few_labels if name == "linear" else []:
-            drawn = [draw(train_labels, num, num_classes, seed) for seed in range(num_draws)]
+            drawn = [draw(train_labels, [num // num_classes] * num_classes, seed) for seed in range(num_draws)]
             chosen = [linear.select(standard[:num_train][some], train_labels[some], *val, num_classes, l2) for some in drawn]
             few[f"linear_{num}_labels"] = [probe for probe, _ in chosen]
             scores[f"val/linear_{num}_labels_accuracy"] = statistics.mean(accuracy for _, accuracy in chosen)
@@ -110,12 +110,6 @@ def evaluate(
     scores["test/per_class_accuracy"] = (confusion.diagonal() / confusion.sum(1)).tolist()
     scores["test/most_confused"] = f"{classes[true]} taken for {classes[mistaken]}, {count} times" if count else "none"
     return Evaluation(scores, test, test_features.embedding, confusion)
-
-
-def draw(labels: Tensor, num: int, num_classes: int, seed: int) -> Tensor:
-    """Indices of `num` examples, equally many of each class (a remainder is left out); the same for every run."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
-    return torch.cat([order[labels[order] == k][: num // num_classes] for k in range(num_classes)])
 
 
 def _accuracy(predicted: Tensor, labels: Tensor) -> float:
