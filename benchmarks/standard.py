@@ -2,6 +2,9 @@
 loop of lightly's example (examples/pytorch/simclr.py in its repository), with our encoder, projector, batch size and loss.
 """
 
+import itertools
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from ssl_mnist.heads import mlp
 
 TRANSFORM = {"input_size": 28, "hf_prob": 0.0, "gaussian_blur": 0.0, "random_gray_scale": 0.0, "normalize": None}  # the encoder normalises
 LR, MOMENTUM = 0.06, 0.9
+STEPS, WARM = 12, 5  # of a measurement; WARM: before the clock starts, enough for the workers' queues to run dry
 
 
 def model_of(encoder: nn.Module, hidden_dim: int, projection_dim: int) -> nn.Module:
@@ -39,3 +43,21 @@ def train(model: nn.Module, batches: DataLoader, temperature: float) -> Iterator
             optimizer.step()
             optimizer.zero_grad()
             yield
+
+
+def views_per_second(encoder: nn.Module, method, root: Path, indices: list[int], batch_size: int, workers: int, threads: int) -> float:
+    """method: the config of SimCLR, for its widths and its temperature."""
+    torch.set_num_threads(threads)
+    model = model_of(encoder, method.hidden_dim, method.projection_dim)
+    steps = train(model, loader(root, indices, batch_size, workers), method.temperature)
+    for _ in range(WARM):
+        next(steps)
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        next(steps)
+    return STEPS * 2 * batch_size / (time.perf_counter() - started)
+
+
+def settings() -> list[tuple[int, int]]:
+    """The worker and thread counts that the standard side may choose from."""
+    return list(itertools.product((0, 1, 2), sorted({1, os.cpu_count() or 1})))

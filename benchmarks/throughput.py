@@ -7,29 +7,26 @@ sides take turns; printed are medians over the rounds. `ratio`: ours in the prec
 it is written, in float32. `ratio_fp32`: both in float32. Needs the full MNIST.
 """
 
-import itertools
 import os
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
-from standard import loader, model_of, train
+from standard import STEPS, settings, views_per_second
 
 from ssl_mnist import compose, data, optim
 from ssl_mnist.engine import Engine
 from ssl_mnist.pretrain import pretrain
 
-ROUNDS, STEPS, WARM = 5, 12, 5  # WARM: steps before the clock starts, enough for the workers' queues to run dry
+ROUNDS = 5
 
 cfg = compose(*sys.argv[1:])
 facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
 root = Path(cfg.data.root or "~/.cache/ssl_mnist").expanduser()
 dataset = data.mnist(str(root), "error", cfg.data.num_val, torch.device("cpu"))
-batch_size, log_every = cfg.pretrain.batch_size, cfg.pretrain.log_every
-num_views = 2 * batch_size
+batch_size = cfg.pretrain.batch_size
 
 
 def ours(precision: str, threads: int) -> float:
@@ -44,30 +41,23 @@ def ours(precision: str, threads: int) -> float:
     return 2 * next(windows)["pretrain/images_per_second"]
 
 
-def standard(workers: int, threads: int) -> float:
-    torch.set_num_threads(threads)
-    model = model_of(instantiate(cfg.encoder, **facts), cfg.method.hidden_dim, cfg.method.projection_dim)
-    steps = train(model, loader(root, list(range(len(dataset.train))), batch_size, workers), cfg.method.temperature)
-    for _ in range(WARM):
-        next(steps)
-    started = time.perf_counter()
-    for _ in range(STEPS):
-        next(steps)
-    return STEPS * num_views / (time.perf_counter() - started)
+def theirs(workers: int, threads: int) -> float:
+    encoder = instantiate(cfg.encoder, **facts)
+    return views_per_second(encoder, cfg.method, root, list(range(len(dataset.train))), batch_size, workers, threads)
 
 
 def main() -> None:
     assert cfg.choices.method == "simclr", "this benchmark is of SimCLR"
     threads = sorted({1, os.cpu_count() or 1})
     auto = str(Engine.choose("cpu", str(cfg.precision)))
-    best_standard = max(itertools.product((0, 1, 2), threads), key=lambda setting: standard(*setting))
+    best_standard = max(settings(), key=lambda setting: theirs(*setting))
     best_ours = {precision: max(threads, key=lambda n, p=precision: ours(p, n)) for precision in (str(cfg.precision), "32")}
-    rounds = [(standard(*best_standard), *(ours(p, n) for p, n in best_ours.items())) for _ in range(ROUNDS)]
-    theirs, mixed, full = (statistics.median(column) for column in zip(*rounds, strict=True))
+    rounds = [(theirs(*best_standard), *(ours(p, n) for p, n in best_ours.items())) for _ in range(ROUNDS)]
+    slow, mixed, full = (statistics.median(column) for column in zip(*rounds, strict=True))
     workers, torch_threads = best_standard
     mixed_threads = best_ours[str(cfg.precision)]
     print(f"encoder {cfg.choices.encoder} {list(cfg.encoder.widths)}, batch {batch_size}, medians of {ROUNDS} rounds of {STEPS} steps")
-    print(f"standard: {theirs:,.0f} views/s, float32, {workers} workers, {torch_threads} threads, chosen from 0, 1, 2 and {threads}")
+    print(f"standard: {slow:,.0f} views/s, float32, {workers} workers, {torch_threads} threads, chosen from 0, 1, 2 and {threads}")
     print(f"ours: {mixed:,.0f} views/s, {auto.split(', ')[1]}, {mixed_threads} threads, augmentation {cfg.choices.augmentation}")
     print(f"ours: {full:,.0f} views/s, float32, {best_ours['32']} threads")
     for name, column in {"ratio": 1, "ratio_fp32": 2}.items():
