@@ -149,7 +149,7 @@ def main(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
 
 BAD = {
     "method=simclrr": "method=simclrr is no option; method is one of autoencoder, rotation, simclr",
-    "experiment=[smoke,nope]": "experiment=nope is no option; experiment is one of best, compare_methods, ",
+    "experiment=[smoke,nope]": "experiment=nope is no option; experiment is one of autoencoder_best, best, ",
     "methd=simclr": "there is no setting methd; did you mean method?",
     "pretrain.epoch=1": "there is no setting pretrain.epoch; did you mean pretrain.epochs?",
     "optimizer.momentum=0.5": "optimizer.momentum here; it comes with optimizer=",
