@@ -69,9 +69,10 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
     if sweep is not None and (earlier := finished(sweep, identity)):
         log.info("done    already in %s", earlier.parent)
         return json.loads(earlier.read_text())
+    num_classes = len(facts["classes"])
     for num in cfg.probe.few_labels:
-        if not len(facts["classes"]) <= num <= len(dataset.train):
-            raise ValueError(f"probe.few_labels must be at least one a class, {len(facts['classes'])}, and at most train, got {num}")
+        if num % num_classes or num > len(dataset.train):
+            raise ValueError(f"probe.few_labels must be multiples of {num_classes}, the classes, and at most train, got {num}")
     counts = {"train": data.class_counts(dataset.train, facts["classes"]), "val": data.class_counts(dataset.val, facts["classes"])}
     settings = _plain(cfg.pretrain)
     num_steps = settings["epochs"] * data.steps_per_epoch(dataset.train, settings["batch_size"])
