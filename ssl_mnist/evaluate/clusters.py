@@ -12,8 +12,8 @@ class Clusters:
     """As many clusters as classes, of embeddings at unit length (the k-NN's cosine), the best of five starts (k-means++).
 
     The labels only name the clusters, one to one, by the matching that names most examples rightly (the Hungarian algorithm, as in
-    Xie et al. 2016, https://arxiv.org/abs/1511.06335, equation 10). They are those of the images that were clustered, so a score on
-    other images has seen no label of theirs.
+    the clustering accuracy of Xie et al. 2016, https://arxiv.org/abs/1511.06335). They are those of the images that were clustered,
+    so a score on other images has seen no label of theirs.
     """
 
     def __init__(self, embeddings: Tensor, labels: Tensor, num_classes: int) -> None:
