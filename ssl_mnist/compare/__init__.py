@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_mnist.compare.runs import Run, Sweep, configurations, read
-from ssl_mnist.compare.statistics import Verdict, compare, estimate
+from ssl_mnist.compare.statistics import Verdict, compare, estimate, percent
 from ssl_mnist.tracking import write_whole
 
 SCORES = ("test/linear_accuracy", "test/linear_map_accuracy", "test/knn_accuracy")
@@ -56,12 +56,6 @@ def console_table(table: list[dict[str, Any]]) -> str:
         seconds = f"{row['seconds mean']:>8.1f}"
         lines.append(f"{row['configuration']:<{width}}  {row['n']:>2}  {'  '.join(f'{cell:>14}' for cell in cells)}  {seconds}")
     return "\n".join([*lines, "test accuracy in %, mean ± half width of the 95 % interval over n seeds"])
-
-
-def percent(mean: float | None, half_width: float | None) -> str:
-    if mean is None:
-        return "-"
-    return f"{100 * mean:.2f}" + ("" if half_width is None or math.isnan(half_width) else f" ± {100 * half_width:.2f}")
 
 
 def report(folder: Path) -> None:

@@ -2,14 +2,13 @@
 
 import base64
 import html
-import math
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ssl_mnist.compare.runs import Run, Sweep, is_number
-from ssl_mnist.compare.statistics import Verdict
+from ssl_mnist.compare.statistics import Verdict, percent
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999"]
 VAL = ("val/linear_accuracy", "val/linear_map_accuracy", "val/knn_accuracy")
@@ -22,7 +21,8 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { cursor: pointer; } th:after { content: " ↕"; color: var(--soft); }
+th:first-child, td:first-child { text-align: left; } th { cursor: pointer; } th { white-space: normal; vertical-align: bottom; }
+th:after { content: " ↕"; color: var(--soft); }
 code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: #3b8ed0; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; } .pictures img { width: 100%; }
 figure { margin: 0; } li { margin: .3rem 0; }
@@ -76,14 +76,22 @@ def _count(number: int, noun: str) -> str:
 def _table(table: list[dict[str, Any]]) -> str:
     accuracies = [key.removesuffix(" mean") for row in table for key in row if key.endswith("_accuracy mean")]
     columns = list(dict.fromkeys(accuracies))
-    columns.sort(key=lambda key: (not key.startswith("test/"), key))
+    first = [key.removeprefix("val/") for key in VAL]
+
+    def place(key: str) -> tuple[bool, int, int, str]:
+        split, _, score = key.partition("/")
+        return split != "test", first.index(score) if score in first else len(first), len(score), score
+
+    columns.sort(key=place)
     costs = {
         "pretrain/seconds": "pretraining, s",
         "seconds": "in all, s",
         "pretrain/images_per_second": "images/s",
         "model/parameters": "parameters",
     }
-    heads = ["configuration", "n", *(key.replace("_accuracy", "").replace("/", " ") + " %" for key in columns), *costs.values(), "data"]
+    columns = [*(key for key in columns if key.startswith("test/")), *costs, *(key for key in columns if key.startswith("val/"))]
+    titles = [costs.get(key, key.replace("_accuracy", " %").replace("/", " ").replace("_", " ")) for key in columns]
+    heads = ["configuration", "n", *titles, "data"]
     body = []
     for row in table:
         cells = [f"<td>{html.escape(row['configuration'])}</td>", f"<td>{row['n']}</td>"]
@@ -91,10 +99,8 @@ def _table(table: list[dict[str, Any]]) -> str:
             mean, width = row.get(f"{key} mean"), row.get(f"{key} ci95")
             if mean is None:
                 cells.append("<td data-value=-1>-</td>")
-                continue
-            text = f"{100 * mean:.2f}" + ("" if width is None or math.isnan(width) else f" ± {100 * width:.2f}")
-            cells.append(f"<td data-value={mean}>{text}</td>")
-        cells += [f"<td data-value={row[f'{key} mean']}>{row[f'{key} mean']:,.0f}</td>" for key in costs]
+            else:
+                cells.append(f"<td data-value={mean}>{f'{mean:,.0f}' if key in costs else percent(mean, width)}</td>")
         body.append(f"<tr>{''.join(cells)}<td>{row['data/source']}</td></tr>")
     head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
     note = "<p class=soft>Mean ± half width of the 95 % confidence interval (Student's t) over n seeds. A click on a head sorts.</p>"

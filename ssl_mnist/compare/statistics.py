@@ -67,3 +67,10 @@ def compare(first: str, second: str, score: str, a: dict[int, float], b: dict[in
     else:
         words = f"{score}: {better} and {worse} cannot be told apart; {better} is ahead {numbers})."
     return Verdict(first, second, score, found, p, words)
+
+
+def percent(mean: float | None, half_width: float | None) -> str:
+    """A fraction and its half width as text; a dash where there is none."""
+    if mean is None:
+        return "-"
+    return f"{100 * mean:.2f}" + ("" if half_width is None or math.isnan(half_width) else f" ± {100 * half_width:.2f}")
