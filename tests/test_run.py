@@ -64,7 +64,7 @@ def test_folder_holds_what_the_readme_says(index, method, sweep):
         assert isinstance(summary[key], float | int), key
     assert len(summary["test/per_class_accuracy"]) == 10
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["step"] == summary["pretrain/steps"] == 124
+    assert rows[-1]["step"] == summary["pretrain/steps"] == 248
     assert rows[-1]["pretrain/loss"] < rows[0]["pretrain/loss"]
 
 
@@ -87,7 +87,7 @@ def test_one_process_leaves_separate_wandb_runs(sweep):
         assert one.exit_code == 0
         assert one.run.job_type == method and one.run.display_name == f"{method}/s0"
         assert {f"method:{method}", "encoder:conv", "data:mnist_5k", "optimizer:adamw"} <= set(one.run.tags)
-        assert one.config["choices"]["method"] == method and one.config["pretrain"]["epochs"] == 4
+        assert one.config["choices"]["method"] == method and one.config["pretrain"]["epochs"] == 8
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         logged = [row for row in one.history if "pretrain/loss" in row]
         assert [row["pretrain/loss"] for row in logged] == [row["pretrain/loss"] for row in rows]
