@@ -53,9 +53,8 @@ def fit(
 
     def objective() -> Tensor:
         solver.zero_grad()
-        logits = ((features @ weight)[:, :num_classes] + bias).to(
-            wide
-        )  # near the minimum the line search tells losses apart by their last digits
+        logits = (features @ weight)[:, :num_classes] + bias
+        logits = logits.to(wide)  # near the minimum the line search tells losses apart by their last digits
         loss = F.cross_entropy(logits, labels) + l2 / 2 * weight.square().sum()
         loss.backward()
         return loss
