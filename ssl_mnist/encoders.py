@@ -41,11 +41,10 @@ class MapEncoder(Encoder):
     """
 
     has_feature_map = True
-    trunk: nn.Module
 
     def feature_map(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, h, w)."""
-        return self.trunk(self.normalise(images))
+        raise NotImplementedError
 
     def pool(self, feature_map: Tensor) -> Tensor:
         """(B, K, h, w) -> (B, D), D = 2 K."""
@@ -79,18 +78,29 @@ def _conv_decoder(dim: int, widths: list[int], strides: list[int], channels: int
 class Conv(MapEncoder):
     """A plain stack of 3 x 3 convolutions with BatchNorm and ReLU.
 
-    `widths` and `strides` hold one number a convolution. A first stride of 2 keeps the costly full-resolution layer out.
+    `widths` and `strides` hold one number a convolution. A first stride of 2 keeps the costly full-resolution layer out. The
+    feature map holds the maps of the last `num_maps` convolutions, those that are larger max-pooled to the last one's size
+    (hypercolumns, Hariharan et al. 2015, https://arxiv.org/abs/1411.5752).
     """
 
-    def __init__(self, widths: list[int], strides: list[int], channels: int, size: int, mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self, widths: list[int], strides: list[int], num_maps: int, channels: int, size: int, mean: list[float], std: list[float]
+    ) -> None:
         super().__init__(channels, size, mean, std)
         if len(widths) != len(strides):
             raise ValueError(f"encoder.widths and encoder.strides must be equally long, got {widths} and {strides}")
-        layers: list[nn.Module] = []
-        for num_in, num_out, stride in zip([channels, *widths], widths, strides, strict=False):
-            layers += _conv(num_in, num_out, stride)
-        self.trunk = nn.Sequential(*layers)
-        self.widths, self.strides, self.dim = widths, strides, 2 * widths[-1]
+        if not 1 <= num_maps <= len(widths):
+            raise ValueError(f"encoder.num_maps must be in 1..{len(widths)}, the number of convolutions, got {num_maps}")
+        shapes = zip([channels, *widths], widths, strides, strict=False)
+        self.layers = nn.ModuleList(nn.Sequential(*_conv(*shape)) for shape in shapes)
+        self.widths, self.strides, self.num_maps, self.dim = widths, strides, num_maps, 2 * sum(widths[-num_maps:])
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        maps = [self.normalise(images)]
+        for layer in self.layers:
+            maps.append(layer(maps[-1]))
+        *larger, last = maps[-self.num_maps :]
+        return torch.cat([*(F.adaptive_max_pool2d(each, last.shape[-1]) for each in larger), last], dim=1) if larger else last
 
     def decoder(self) -> nn.Module:
         return _conv_decoder(self.dim, self.widths, self.strides, self.channels, self.size)
@@ -119,6 +129,9 @@ class ConvDeep(MapEncoder):
         blocks = [_Residual(a, b, stride) for a, b, stride in zip(widths, widths[1:], strides[1:], strict=False)]
         self.trunk = nn.Sequential(*_conv(channels, widths[0], strides[0]), *blocks)
         self.widths, self.strides, self.dim = widths, strides, 2 * widths[-1]
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        return self.trunk(self.normalise(images))
 
     def decoder(self) -> nn.Module:
         return _conv_decoder(self.dim, self.widths, self.strides, self.channels, self.size)

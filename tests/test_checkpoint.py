@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from ssl_mnist import compose, load_encoder
 from ssl_mnist.checkpoint import save_encoder
@@ -10,8 +11,8 @@ from ssl_mnist.checkpoint import save_encoder
 
 @pytest.mark.parametrize("name", ["conv", "conv_deep", "mlp"])
 def test_round_trip(name, tmp_path):
-    arguments = {k: v for k, v in compose(f"encoder={name}").encoder.items() if not k.startswith("_")}
-    arguments = {k: list(v) for k, v in arguments.items()} | {"channels": 1, "size": 28, "mean": [0.1], "std": [0.3]}
+    arguments = OmegaConf.to_container(compose(f"encoder={name}").encoder)
+    arguments = {k: v for k, v in arguments.items() if not k.startswith("_")} | {"channels": 1, "size": 28, "mean": [0.1], "std": [0.3]}
     encoder = instantiate(compose(f"encoder={name}").encoder, channels=1, size=28, mean=[0.1], std=[0.3])
     images = torch.rand(8, 1, 28, 28)
     encoder(images)  # moves BatchNorm's statistics, which must be saved too

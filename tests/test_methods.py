@@ -94,6 +94,19 @@ def test_decoder_mirrors_its_encoder(encoder):
     assert restored.min() >= 0 and restored.max() <= 1
 
 
+def test_a_map_of_several_layers():
+    """Those of the last two convolutions, the larger one's maxima where it is larger, and an embedding that holds both."""
+    words = ["encoder.widths=[4,6,8]", "encoder.strides=[2,2,2]", "encoder.num_maps=2"]
+    encoder = instantiate(compose(*words).encoder, **FACTS).eval()
+    x = encoder.normalise(torch.rand(3, 1, 28, 28))
+    lower = encoder.layers[1](encoder.layers[0](x))  # (3, 6, 7, 7)
+    found = encoder.feature_map(x * encoder.std + encoder.mean)
+    assert found.shape == (3, 14, 4, 4) and encoder.dim == encoder.pool(found).shape[1] == 28
+    torch.testing.assert_close(found[:, :6, 0, 0], lower[:, :, :2, :2].amax((2, 3)))
+    torch.testing.assert_close(found[:, 6:], encoder.layers[2](lower))
+    assert encoder.decoder()(encoder.pool(found)).shape == (3, 1, 28, 28)
+
+
 def test_encoder_normalises_its_input():
     """The same digits in other grey levels, with mean and std to match, give the same embedding."""
     cfg = compose().encoder
