@@ -83,9 +83,9 @@ def test_autoencoder_restores_its_target(target):
     torch.testing.assert_close(loss, (method.reconstruct(view) - wanted).square().mean())
 
 
-@pytest.mark.parametrize("encoder", ["conv", "conv_deep", "mlp"])
-def test_decoder_mirrors_its_encoder(encoder):
-    built = instantiate(compose(f"encoder={encoder}").encoder, **FACTS)
+@pytest.mark.parametrize("words", ["encoder=conv", "encoder=conv encoder.cells=2", "encoder=conv_deep encoder.cells=3", "encoder=mlp"])
+def test_decoder_mirrors_its_encoder(words):
+    built = instantiate(compose(*words.split()).encoder, **FACTS)
     images = torch.rand(4, 1, 28, 28)
     embedding = built(images)
     assert embedding.shape == (4, built.dim)

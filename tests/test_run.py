@@ -167,6 +167,7 @@ BAD = {
     "probe.l2=[]": "probe.l2 must be a list of numbers above 0, got []",
     "encoder.widths=3": "encoder.widths must be a list like [16, 32, 64, 128], got 3",
     "encoder.num_maps=5": "encoder.num_maps must be in 1..4, the number of convolutions, got 5",
+    "encoder.cells=0": "encoder.cells must be 1 or more, got 0",
     "encoder.widths=[3]": "encoder.widths and encoder.strides must be equally long",
     "method.temperature=0": "method.temperature must be above 0, got 0",
     "augmentation.stroke.p=2": "p must be in [0, 1], got 2",
