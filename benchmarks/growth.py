@@ -2,15 +2,16 @@
 
     python benchmarks/growth.py [overrides, as on the command line]
 
-Each size trains in a process of its own. Prints a table and `bytes a pixel: X`, the slope of the peak memory between the two
-largest sizes. Needs the full MNIST.
+Each size trains in a process of its own, in turns; the table holds medians over the rounds. `bytes a pixel: X` is the slope of the
+peak memory between the two largest sizes. Needs the full MNIST.
 """
 
 import resource
+import statistics
 import subprocess
 import sys
 
-SIZES, STEPS = (5_000, 20_000, 60_000, 120_000, 240_000), 60
+SIZES, STEPS, ROUNDS = (5_000, 20_000, 60_000, 120_000, 240_000), 60, 5
 
 
 def measure(size: int, overrides: list[str]) -> None:
@@ -48,13 +49,19 @@ def measure(size: int, overrides: list[str]) -> None:
 
 
 def main() -> None:
-    print(f"{'images':>8} {'microseconds an image':>22} {'peak memory, MiB':>17}")
+    rounds: dict[int, list[tuple[float, float]]] = {size: [] for size in SIZES}
+    for _ in range(ROUNDS):
+        for size, found in rounds.items():
+            words = [sys.executable, __file__, "--measure", str(size), *sys.argv[1:]]
+            time_of_one, peak = map(float, subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+            found.append((time_of_one, peak))
+    print(f"{'images':>8} {'microseconds an image':>22} {'lowest to highest':>18} {'peak memory, MiB':>17}")
     peaks = []
-    for size in SIZES:
-        words = [sys.executable, __file__, "--measure", str(size), *sys.argv[1:]]
-        time_of_one, peak = map(float, subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
-        peaks.append(peak)
-        print(f"{size:>8,} {time_of_one:>22.1f} {peak / 2**20:>17.0f}", flush=True)
+    for size, found in rounds.items():
+        times, memory = zip(*found, strict=True)
+        peaks.append(statistics.median(memory))
+        spread = f"{min(times):.0f} to {max(times):.0f}"
+        print(f"{size:>8,} {statistics.median(times):>22.1f} {spread:>18} {peaks[-1] / 2**20:>17.0f}", flush=True)
     print(
         f"bytes a pixel: {(peaks[-1] - peaks[-2]) / ((SIZES[-1] - SIZES[-2]) * 28 * 28):.2f}  (from {SIZES[-2]:,} to {SIZES[-1]:,} images)"
     )
