@@ -19,7 +19,7 @@ from ssl_mnist.heads import mlp
 
 TRANSFORM = {"input_size": 28, "hf_prob": 0.0, "gaussian_blur": 0.0, "random_gray_scale": 0.0, "normalize": None}  # the encoder normalises
 LR, MOMENTUM = 0.06, 0.9
-STEPS, WARM = 12, 5  # of a measurement; WARM: before the clock starts, enough for the workers' queues to run dry
+STEPS, WARM = 30, 5  # of a measurement; WARM: before the clock starts, enough for the workers' queues to run dry
 
 
 def model_of(encoder: nn.Module, hidden_dim: int, projection_dim: int) -> nn.Module:
