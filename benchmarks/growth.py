@@ -61,7 +61,7 @@ def main() -> None:
         times, memory = zip(*found, strict=True)
         peaks.append(statistics.median(memory))
         spread = f"{min(times):.0f} to {max(times):.0f}"
-        print(f"{size:>8,} {statistics.median(times):>22.1f} {spread:>18} {peaks[-1] / 2**20:>17.0f}", flush=True)
+        print(f"{size:>8,} {statistics.median(times):>22.1f} {spread:>18} {peaks[-1] / 2**20:>17.0f}")
     print(
         f"bytes a pixel: {(peaks[-1] - peaks[-2]) / ((SIZES[-1] - SIZES[-2]) * 28 * 28):.2f}  (from {SIZES[-2]:,} to {SIZES[-1]:,} images)"
     )

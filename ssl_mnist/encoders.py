@@ -44,11 +44,27 @@ class MapEncoder(Encoder):
 
     has_feature_map = True
 
-    def __init__(self, num_channels: int, cells: int, channels: int, size: int, mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self,
+        widths: list[int],
+        strides: list[int],
+        num_maps: int,
+        cells: int,
+        channels: int,
+        size: int,
+        mean: list[float],
+        std: list[float],
+    ) -> None:
+        """widths, strides: of each layer; num_maps: how many of the last layers' maps the feature map holds."""
         super().__init__(channels, size, mean, std)
+        if len(widths) != len(strides):
+            raise ValueError(f"encoder.widths and encoder.strides must be equally long, got {widths} and {strides}")
+        if not 1 <= num_maps <= len(widths):
+            raise ValueError(f"encoder.num_maps must be in 1..{len(widths)}, the number of layers, got {num_maps}")
         if cells < 1:
             raise ValueError(f"encoder.cells must be 1 or more, got {cells}")
-        self.cells, self.dim = cells, num_channels * (1 + cells**2)
+        self.widths, self.strides, self.num_maps, self.cells = widths, strides, num_maps, cells
+        self.dim = sum(widths[-num_maps:]) * (1 + cells**2)
 
     def feature_map(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, h, w)."""
@@ -63,6 +79,9 @@ class MapEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.pool(self.feature_map(images))
+
+    def decoder(self) -> nn.Module:
+        return _conv_decoder(self.dim, self.widths, self.strides, self.channels, self.size)
 
 
 def _conv(num_in: int, num_out: int, stride: int) -> list[nn.Module]:
@@ -102,14 +121,9 @@ class Conv(MapEncoder):
         mean: list[float],
         std: list[float],
     ) -> None:
-        super().__init__(sum(widths[-num_maps:]), cells, channels, size, mean, std)
-        if len(widths) != len(strides):
-            raise ValueError(f"encoder.widths and encoder.strides must be equally long, got {widths} and {strides}")
-        if not 1 <= num_maps <= len(widths):
-            raise ValueError(f"encoder.num_maps must be in 1..{len(widths)}, the number of convolutions, got {num_maps}")
+        super().__init__(widths, strides, num_maps, cells, channels, size, mean, std)
         shapes = zip([channels, *widths], widths, strides, strict=False)
         self.layers = nn.ModuleList(nn.Sequential(*_conv(*shape)) for shape in shapes)
-        self.widths, self.strides, self.num_maps = widths, strides, num_maps
 
     def feature_map(self, images: Tensor) -> Tensor:
         maps = [self.normalise(images)]
@@ -117,9 +131,6 @@ class Conv(MapEncoder):
             maps.append(layer(maps[-1]))
         *larger, last = maps[-self.num_maps :]
         return torch.cat([*(F.adaptive_max_pool2d(each, last.shape[-1]) for each in larger), last], dim=1) if larger else last
-
-    def decoder(self) -> nn.Module:
-        return _conv_decoder(self.dim, self.widths, self.strides, self.channels, self.size)
 
 
 class _Residual(nn.Module):
@@ -141,18 +152,12 @@ class ConvDeep(MapEncoder):
     def __init__(
         self, widths: list[int], strides: list[int], cells: int, channels: int, size: int, mean: list[float], std: list[float]
     ) -> None:
-        super().__init__(widths[-1], cells, channels, size, mean, std)
-        if len(widths) != len(strides):
-            raise ValueError(f"encoder.widths and encoder.strides must be equally long, got {widths} and {strides}")
+        super().__init__(widths, strides, 1, cells, channels, size, mean, std)
         blocks = [_Residual(a, b, stride) for a, b, stride in zip(widths, widths[1:], strides[1:], strict=False)]
         self.trunk = nn.Sequential(*_conv(channels, widths[0], strides[0]), *blocks)
-        self.widths, self.strides = widths, strides
 
     def feature_map(self, images: Tensor) -> Tensor:
         return self.trunk(self.normalise(images))
-
-    def decoder(self) -> nn.Module:
-        return _conv_decoder(self.dim, self.widths, self.strides, self.channels, self.size)
 
 
 class MLP(Encoder):

@@ -94,6 +94,14 @@ def test_decoder_mirrors_its_encoder(words):
     assert restored.min() >= 0 and restored.max() <= 1
 
 
+def test_pooling_is_means_and_maxima():
+    """In 2 x 2 cells of a 4 x 4 map, which do not overlap."""
+    encoder = instantiate(compose("encoder.cells=2").encoder, **FACTS)
+    images = torch.randn(3, 5, 4, 4)
+    maxima = images.view(3, 5, 2, 2, 2, 2).amax((3, 5)).flatten(1)
+    torch.testing.assert_close(encoder.pool(images), torch.cat([images.mean((2, 3)), maxima], dim=1))
+
+
 def test_a_map_of_several_layers():
     """Those of the last two convolutions, the larger one's maxima where it is larger, and an embedding that holds both."""
     words = ["encoder.widths=[4,6,8]", "encoder.strides=[2,2,2]", "encoder.num_maps=2"]
