@@ -145,7 +145,7 @@ def score_table(summary: Mapping[str, Any]) -> str:
     lines = [
         f"{summary['choices/method']} on {summary['data/source']}, seed {summary['seed']}",
         "",
-        f"{'accuracy (%)':<28}{'val':>8}{'test':>8}",
+        f"{'accuracy (%)':<36}{'val':>8}{'test':>8}",
     ]
     titles = {
         "linear": "linear probe",
@@ -154,15 +154,16 @@ def score_table(summary: Mapping[str, Any]) -> str:
         "kmeans": "k-means, matched to classes",
     }
     few = sorted(int(found[1]) for key in summary if (found := re.fullmatch(r"test/linear_(\d+)_labels_accuracy", key)))
-    for name, title in (titles | {f"linear_{num}_labels": f"linear probe, {num} labels" for num in few}).items():
+    titles |= {f"linear_{num}_labels": f"linear probe, {num} labels" for num in few}
+    for name, title in (titles | {f"{name}_shifts": f"{title}, shifts" for name, title in titles.items()}).items():
         if f"test/{name}_accuracy" in summary:
             val, test = (100 * summary[f"{split}/{name}_accuracy"] for split in ("val", "test"))
-            lines.append(f"{title:<28}{val:>8.2f}{test:>8.2f}")
+            lines.append(f"{title:<36}{val:>8.2f}{test:>8.2f}")
     lines += [
-        f"{'most confused (linear)':<28}  {summary['test/most_confused']}",
-        f"{'pretraining':<28}  {summary['pretrain/seconds']:.1f} s, {summary['pretrain/images_per_second']:,.0f} images/s",
-        f"{'everything':<28}  {summary['seconds']:.1f} s, encoder of {summary['model/parameters']:,} parameters",
-        f"{'data':<28}  {summary['data/source']}",
+        f"{'most confused (linear)':<36}  {summary['test/most_confused']}",
+        f"{'pretraining':<36}  {summary['pretrain/seconds']:.1f} s, {summary['pretrain/images_per_second']:,.0f} images/s",
+        f"{'everything':<36}  {summary['seconds']:.1f} s, encoder of {summary['model/parameters']:,} parameters",
+        f"{'data':<36}  {summary['data/source']}",
     ]
     return "\n".join(lines)
 

@@ -117,7 +117,7 @@ def dataset(spread, shuffle=False, read_test=None) -> Dataset:
     return Dataset("blobs", split(800, 0), split(200, 1), read_test or (lambda: split(400, 2)))
 
 
-PROBE = {"l2": L2, "map_size": 3, "knn_k": 20, "knn_temperature": 0.07, "few_labels": [8, 80], "num_draws": 3}
+PROBE = {"l2": L2, "map_size": 3, "shift": 0, "knn_k": 20, "knn_temperature": 0.07, "few_labels": [8, 80], "num_draws": 3}
 
 
 def scores(data):
@@ -189,3 +189,25 @@ def test_map_features_are_the_map_pooled():
     assert features.map.shape == (5, feature_map.shape[1] * 9)
     pooled = torch.nn.functional.adaptive_max_pool2d(feature_map, 3).flatten(1)
     torch.testing.assert_close(features.map, pooled, atol=1e-5, rtol=1e-4)
+
+
+def test_shifted_features_are_means_over_moved_images():
+    """By two pixels each way: 25 images, here rolled, which is the same for digits with black around them."""
+    encoder = instantiate(compose().encoder, channels=1, size=28, mean=[0.1], std=[0.3]).eval()
+    images = torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
+    images[..., 4:-4, 4:-4] = torch.randint(256, (3, 1, 20, 20), dtype=torch.uint8)
+    moved = [torch.roll(images, (down, right), (2, 3)) for down in range(-2, 3) for right in range(-2, 3)]
+    plain = [extract(encoder, each, map_size=3) for each in moved]
+    features = extract(encoder, images, map_size=3, shift=2)
+    torch.testing.assert_close(features.embedding, torch.stack([each.embedding for each in plain]).mean(0))
+    torch.testing.assert_close(features.map, torch.stack([each.map for each in plain]).mean(0))
+
+
+def test_scores_over_shifts_stand_beside_the_others_and_change_none():
+    """Moving images of random points moves their features about, so that the mean is a worse feature, and says so."""
+    plain = scores(dataset(0.1))
+    both = evaluate.evaluate(Pixels(), dataset(0.1), CLASSES, **(PROBE | {"shift": 1})).scores
+    assert {name: both[name] for name in plain} == plain
+    for name in ("val/linear_shifts_accuracy", "test/knn_shifts_accuracy", "test/linear_8_labels_shifts_accuracy", "probe/linear_shifts_l2"):
+        assert name in both
+    assert len(both) == len(plain) + sum(name.endswith(("_accuracy", "_std", "_l2", "_converged")) and "per_class" not in name for name in plain)

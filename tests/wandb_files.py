@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,9 +41,19 @@ def _items(items) -> dict:
     return out
 
 
-def read(folder: Path) -> SimpleNamespace:
-    """The only offline run below `folder`: run, config, history, summary, metrics, artifacts, exit_code."""
+def read(folder: Path, patience: float = 30) -> SimpleNamespace:
+    """The only offline run below `folder`: run, config, history, summary, metrics, artifacts, exit_code.
+
+    patience: seconds to wait for the exit record, the last one; the client's service writes on for a moment after `finish` returned.
+    """
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    until = time.monotonic() + patience
+    while (out := _parse(path)).exit_code is None and time.monotonic() < until:
+        time.sleep(0.1)
+    return out
+
+
+def _parse(path: Path) -> SimpleNamespace:
     out = SimpleNamespace(run=None, config={}, history=[], summary={}, metrics={}, artifacts=[], exit_code=None)
     for record in _records(path.read_bytes()):
         kind = record.WhichOneof("record_type")

@@ -2,7 +2,7 @@
 
 Scores are fractions. Each is named by its split and by what was probed: `linear` the pooled embedding, `linear_map` the
 feature map pooled to 3 x 3 by maxima, `knn` the embedding's neighbours, `linear_100_labels` the embedding with 100 labels,
-`kmeans` its clusters.
+`kmeans` its clusters; `_shifts` at a name's end says that the features are averages over small shifts of the image.
 """
 
 import statistics
@@ -16,7 +16,7 @@ from ssl_mnist.data import Dataset, Split, draw
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.evaluate import knn, linear
 from ssl_mnist.evaluate.clusters import Clusters
-from ssl_mnist.evaluate.features import extract
+from ssl_mnist.evaluate.features import Features, extract
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def evaluate(
     classes: list[str],
     l2: list[float],
     map_size: int,
+    shift: int,
     knn_k: int,
     knn_temperature: float,
     few_labels: list[int],
@@ -55,61 +56,96 @@ def evaluate(
     l2: the candidates for the linear probes' strength, chosen on val; probes are then refitted on train + val. The k-NN bank is
     train for val, and train + val for test. few_labels: for each of these numbers `num_draws` more probes are fitted, on that many
     images of train, equally many a class, and no others; their score is the mean over the draws, `_std` the standard deviation.
-    Clusters are those of train.
+    Clusters are those of train. shift: above 0, everything is done a second time to features averaged over the image moved by up to
+    so many pixels along each axis; those scores' names have `_shifts`.
     """
     encoder.eval()
-    num_classes, num_train = len(classes), len(dataset.train)
-    fit_labels = torch.cat([dataset.train.labels, dataset.val.labels])
-    train_labels, val_labels = fit_labels[:num_train], fit_labels[num_train:]
-    fit_features = extract(encoder, torch.cat([dataset.train.images, dataset.val.images]), map_size)
-    train_embedding, val_embedding = fit_features.embedding[:num_train], fit_features.embedding[num_train:]
-
-    scores: dict[str, Any] = {}
-    neighbours = knn.predict(train_embedding, train_labels, val_embedding, num_classes, knn_k, knn_temperature)
-    scores["val/knn_accuracy"] = _accuracy(neighbours, val_labels)
-    clusters = Clusters(train_embedding, train_labels, num_classes)
-    scores["val/kmeans_accuracy"] = _accuracy(clusters.predict(val_embedding), val_labels)
-
-    probes: dict[str, linear.LinearProbe] = {}
-    few: dict[str, list[linear.LinearProbe]] = {}
-    standardisers: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, features in {"linear": fit_features.embedding, "linear_map": fit_features.map}.items():
-        if features is None:
-            continue
-        mean, std = standardisers[name] = linear.standardiser(features[:num_train])
-        standard = (features - mean).div_(std)
-        val = standard[num_train:], val_labels
-        probe, accuracy = linear.select(standard[:num_train], train_labels, *val, num_classes, l2)
-        probes[name] = linear.fit(standard, fit_labels, num_classes, probe.l2, start=probe)
-        scores |= {f"val/{name}_accuracy": accuracy, f"probe/{name}_l2": probe.l2, f"probe/{name}_converged": probes[name].converged}
-        for num in few_labels if name == "linear" else []:
-            drawn = [draw(train_labels, [num // num_classes] * num_classes, seed) for seed in range(num_draws)]
-            chosen = [linear.select(standard[:num_train][some], train_labels[some], *val, num_classes, l2) for some in drawn]
-            few[f"linear_{num}_labels"] = [probe for probe, _ in chosen]
-            scores[f"val/linear_{num}_labels_accuracy"] = statistics.mean(accuracy for _, accuracy in chosen)
+    images = torch.cat([dataset.train.images, dataset.val.images])
+    labels = torch.cat([dataset.train.labels, dataset.val.labels])
+    settings = (len(dataset.train), len(classes), l2, knn_k, knn_temperature, few_labels, num_draws)
+    shifts = {"": 0} | ({"_shifts": shift} if shift else {})
+    fitted = {suffix: _Fitted(suffix, extract(encoder, images, map_size, pixels), labels, *settings) for suffix, pixels in shifts.items()}
+    scores = {name: value for each in fitted.values() for name, value in each.scores.items()}
 
     # Every choice is made: test is read here and nowhere else.
     test = dataset.read_test()
-    test_features = extract(encoder, test.images, map_size)
-    predicted = {
-        "knn": knn.predict(fit_features.embedding, fit_labels, test_features.embedding, num_classes, knn_k, knn_temperature),
-        "kmeans": clusters.predict(test_features.embedding),
-    }
-    for name, features in {"linear": test_features.embedding, "linear_map": test_features.map}.items():
-        if features is not None:
-            mean, std = standardisers[name]
-            predicted[name] = probes[name].predict((features - mean) / std)
-    scores |= {f"test/{name}_accuracy": _accuracy(classes_, test.labels) for name, classes_ in predicted.items()}
-    mean, std = standardisers["linear"]
-    for name, draws in few.items():
-        accuracies = [_accuracy(probe.predict((test_features.embedding - mean) / std), test.labels) for probe in draws]
-        scores |= {f"test/{name}_accuracy": statistics.mean(accuracies), f"test/{name}_std": statistics.pstdev(accuracies)}
+    features = {suffix: extract(encoder, test.images, map_size, pixels) for suffix, pixels in shifts.items()}
+    predicted = {f"{name}{suffix}": classes_ for suffix in shifts for name, classes_ in fitted[suffix].predict(features[suffix]).items()}
+    for name, classes_ in predicted.items():
+        accuracies = [_accuracy(draw_, test.labels) for draw_ in classes_.view(-1, len(test))]
+        scores[f"test/{name}_accuracy"] = statistics.mean(accuracies)
+        if classes_.ndim > 1:
+            scores[f"test/{name}_std"] = statistics.pstdev(accuracies)
 
-    confusion = confusion_matrix(test.labels, predicted["linear"], num_classes)
+    confusion = confusion_matrix(test.labels, predicted["linear"], len(classes))
     true, mistaken, count = most_confused(confusion)
     scores["test/per_class_accuracy"] = (confusion.diagonal() / confusion.sum(1)).tolist()
     scores["test/most_confused"] = f"{classes[true]} taken for {classes[mistaken]}, {count} times" if count else "none"
-    return Evaluation(scores, test, test_features.embedding, confusion)
+    return Evaluation(scores, test, features[""].embedding, confusion)
+
+
+class _Fitted:
+    """All that is fitted to features of train and val, every choice made. `scores`: on val, and what was chosen."""
+
+    def __init__(
+        self,
+        suffix: str,
+        features: Features,
+        labels: Tensor,
+        num_train: int,
+        num_classes: int,
+        l2: list[float],
+        knn_k: int,
+        knn_temperature: float,
+        few_labels: list[int],
+        num_draws: int,
+    ) -> None:
+        """suffix: of the probes' names in `scores`; features, labels: of train, then val."""
+        self.num_classes, self.knn = num_classes, (knn_k, knn_temperature)
+        self.bank, self.labels = features.embedding, labels
+        train_labels, val_labels = labels[:num_train], labels[num_train:]
+        train, val = self.bank[:num_train], self.bank[num_train:]
+        self.clusters = Clusters(train, train_labels, num_classes)
+        accuracies = {
+            "knn": _accuracy(knn.predict(train, train_labels, val, num_classes, *self.knn), val_labels),
+            "kmeans": _accuracy(self.clusters.predict(val), val_labels),
+        }
+        self.probes: dict[str, linear.LinearProbe] = {}
+        self.few: dict[str, list[linear.LinearProbe]] = {}
+        self.standardisers: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, values in _to_probe(features).items():
+            mean, std = self.standardisers[name] = linear.standardiser(values[:num_train])
+            standard = (values - mean).div_(std)
+            on_val = standard[num_train:], val_labels
+            probe, accuracies[name] = linear.select(standard[:num_train], train_labels, *on_val, num_classes, l2)
+            self.probes[name] = linear.fit(standard, labels, num_classes, probe.l2, start=probe)
+            for num in few_labels if name == "linear" else []:
+                drawn = [draw(train_labels, [num // num_classes] * num_classes, seed) for seed in range(num_draws)]
+                chosen = [linear.select(standard[:num_train][some], train_labels[some], *on_val, num_classes, l2) for some in drawn]
+                self.few[f"linear_{num}_labels"] = [probe for probe, _ in chosen]
+                accuracies[f"linear_{num}_labels"] = statistics.mean(accuracy for _, accuracy in chosen)
+        self.scores: dict[str, Any] = {f"val/{name}{suffix}_accuracy": accuracy for name, accuracy in accuracies.items()}
+        for name, probe in self.probes.items():
+            self.scores |= {f"probe/{name}{suffix}_l2": probe.l2, f"probe/{name}{suffix}_converged": probe.converged}
+
+    def predict(self, features: Features) -> dict[str, Tensor]:
+        """By the name of the probe, classes of N images: (N,), or (num_draws, N) of the probes with few labels."""
+        classes = {
+            "knn": knn.predict(self.bank, self.labels, features.embedding, self.num_classes, *self.knn),
+            "kmeans": self.clusters.predict(features.embedding),
+        }
+        for name, values in _to_probe(features).items():
+            mean, std = self.standardisers[name]
+            standard = (values - mean) / std
+            classes[name] = self.probes[name].predict(standard)
+            for few, draws in self.few.items() if name == "linear" else []:
+                classes[few] = torch.stack([probe.predict(standard) for probe in draws])
+        return classes
+
+
+def _to_probe(features: Features) -> dict[str, Tensor]:
+    """What the linear probes look at, by their names."""
+    return {"linear": features.embedding} | ({} if features.map is None else {"linear_map": features.map})
 
 
 def _accuracy(predicted: Tensor, labels: Tensor) -> float:

@@ -1,5 +1,7 @@
 """Frozen features: what an encoder in eval mode makes of images."""
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -16,15 +18,32 @@ class Features(NamedTuple):
 
 
 @torch.no_grad()
-def extract(encoder: Encoder, images: Tensor, map_size: int, batch_size: int = 1000) -> Features:
-    """Embeddings and pooled feature maps of images (N, C, H, W) uint8, in float32. The encoder must be in eval mode."""
+def extract(encoder: Encoder, images: Tensor, map_size: int, shift: int = 0, batch_size: int = 1000) -> Features:
+    """Embeddings and pooled feature maps of images (N, C, H, W) uint8, in float32. The encoder must be in eval mode.
+
+    shift: of pixels; each feature is its mean over the image moved by up to that many pixels along each axis, (2 shift + 1)^2
+    images; what moves in is black.
+    """
     assert not encoder.training
     embeddings, maps = [], []
     for batch in images.split(batch_size):
+        moved = list(_moved(as_float(batch), shift))
         if isinstance(encoder, MapEncoder):
-            feature_map = encoder.feature_map(as_float(batch))  # (B, K, h, w)
-            embeddings.append(encoder.pool(feature_map))
-            maps.append(F.adaptive_max_pool2d(feature_map, map_size).flatten(1))
+            feature_maps = [encoder.feature_map(each) for each in moved]  # (B, K, h, w) each
+            embeddings.append(_mean([encoder.pool(feature_map) for feature_map in feature_maps]))
+            maps.append(_mean([F.adaptive_max_pool2d(feature_map, map_size).flatten(1) for feature_map in feature_maps]))
         else:
-            embeddings.append(encoder(as_float(batch)))
+            embeddings.append(_mean([encoder(each) for each in moved]))
     return Features(torch.cat(embeddings), torch.cat(maps) if maps else None)
+
+
+def _moved(images: Tensor, shift: int) -> Iterator[Tensor]:
+    """The images (B, C, H, W) under every shift of up to `shift` pixels."""
+    height, width = images.shape[-2:]
+    padded = F.pad(images, [shift] * 4)
+    for top, left in itertools.product(range(2 * shift + 1), repeat=2):
+        yield padded[..., top : top + height, left : left + width]
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).mean(0)
