@@ -20,7 +20,7 @@ from ssl_mnist import compose, data, optim
 from ssl_mnist.engine import Engine
 from ssl_mnist.pretrain import pretrain
 
-ROUNDS = 5
+ROUNDS = 9
 
 cfg = compose(*sys.argv[1:])
 facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
