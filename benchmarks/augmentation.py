@@ -2,7 +2,7 @@
 
     python benchmarks/augmentation.py [overrides, as on the command line]
 
-Prints `ratio: X`, the median over 30 steps that do both, on random images; the default set is to stay under 0.1.
+Prints `ratio: X`, of medians over 30 steps that do both, on random images; the default set is to stay under 0.1.
 """
 
 import statistics

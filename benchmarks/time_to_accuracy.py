@@ -55,13 +55,11 @@ def measure(side: str, limit: float, workers: int, threads: int, overrides: list
             yield
 
     def theirs() -> Iterator[None]:
-        from pathlib import Path
-
         from standard import loader, model_of, train
         from torchvision.datasets import MNIST
 
         model = model_of(encoder, cfg.method.hidden_dim, cfg.method.projection_dim)
-        root = Path(cfg.data.root or "~/.cache/ssl_mnist").expanduser()
+        root = data.mnist_folder(cfg.data.root)
         indices, _ = data.stratified(MNIST(str(root)).targets, cfg.data.num_val)  # the images of train
         batches = loader(root, indices.tolist(), batch_size, workers)
         for step, _ in enumerate(train(model, batches, cfg.method.temperature), 1):
@@ -97,16 +95,14 @@ def run(side: str, limit: float, seed: int, workers: int = 0, threads: int = os.
 
 def best_setting() -> tuple[int, int]:
     """Workers and threads with which the standard side makes the most views per second."""
-    from pathlib import Path
-
     from hydra.utils import instantiate
     from standard import settings, views_per_second
 
-    from ssl_mnist import compose
+    from ssl_mnist import compose, data
 
     cfg = compose(*RECIPE, *sys.argv[1:])
     facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
-    root = Path(cfg.data.root or "~/.cache/ssl_mnist").expanduser()
+    root = data.mnist_folder(cfg.data.root)
     num_train = 60_000 - cfg.data.num_val
 
     def speed(setting: tuple[int, int]) -> float:

@@ -86,15 +86,15 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 def mnist(root: str | None, fallback: str, num_val: int, device: torch.device) -> Dataset:
     """MNIST's 70,000 digits: 60,000 - num_val to train, num_val to validate, 10,000 to test.
 
-    root: the folder that holds, or is to hold, `MNIST/raw/`; None is `~/.cache/ssl_mnist`. fallback: what to do where the
-    files neither are nor can be downloaded: "packaged" goes on with `packaged_5k`, "error" raises FileNotFoundError.
+    root: the folder that holds, or is to hold, `MNIST/raw/`; see `mnist_folder`. fallback: what to do where the files neither
+    are nor can be downloaded: "packaged" goes on with `packaged_5k`, "error" raises FileNotFoundError.
     Raises ValueError for a damaged file.
     """
     if fallback not in ("packaged", "error"):
         raise ValueError(f"data.fallback must be packaged or error, got {fallback!r}")
     if not 0 < num_val < 60000:
         raise ValueError(f"data.num_val must be between 1 and 59,999, got {num_val}")
-    folder = Path(root).expanduser() if root else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ssl_mnist"
+    folder = mnist_folder(root)
     try:
         find_mnist(folder)
     except FileNotFoundError as error:
@@ -160,6 +160,11 @@ def draw(labels: Tensor, counts: list[int], seed: int) -> Tensor:
     """Indices of counts[k] examples of each class k, at random; the same on every machine and in every run."""
     order = torch.from_numpy(np.random.RandomState(seed).permutation(len(labels))).to(labels.device)  # numpy never changes its stream
     return torch.cat([order[labels[order] == k][:num] for k, num in enumerate(counts)])
+
+
+def mnist_folder(root: str | None) -> Path:
+    """The folder that holds `MNIST/raw/`: root, or, where that is None, ssl_mnist in ~/.cache or $XDG_CACHE_HOME."""
+    return Path(root or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "ssl_mnist")).expanduser()
 
 
 def find_mnist(root: Path, patience: float = 30.0) -> None:

@@ -12,6 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def max_pool(maps: Tensor, size: int) -> Tensor:
+    """(B, K, h, w) -> (B, K, size, size): maxima of size x size parts, which overlap where size does not divide h or w."""
+    if maps.device.type == "mps":  # wrong there without a word where it does not divide (torch 2.13, pytorch issue 190064)
+        return F.adaptive_max_pool2d(maps.cpu(), size).to(maps.device)
+    return F.adaptive_max_pool2d(maps, size)
+
+
 class Encoder(nn.Module):
     """What every encoder has: input normalisation, `dim`, and whether there is a feature map."""
 
@@ -75,7 +82,7 @@ class MapEncoder(Encoder):
         # In this form the gradients of a channels_last map are ten times as fast on a CPU as those of mean and amax over (2, 3).
         positions = feature_map.permute(0, 2, 3, 1).flatten(1, 2)  # (B, h w, K)
         mean = positions.sum(1) / positions.shape[1]
-        return torch.cat([mean, F.adaptive_max_pool2d(feature_map, self.cells).flatten(1)], dim=1)
+        return torch.cat([mean, max_pool(feature_map, self.cells).flatten(1)], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.pool(self.feature_map(images))
@@ -130,7 +137,7 @@ class Conv(MapEncoder):
         for layer in self.layers:
             maps.append(layer(maps[-1]))
         *larger, last = maps[-self.num_maps :]
-        return torch.cat([*(F.adaptive_max_pool2d(each, last.shape[-1]) for each in larger), last], dim=1) if larger else last
+        return torch.cat([*(max_pool(each, last.shape[-1]) for each in larger), last], dim=1) if larger else last
 
 
 class _Residual(nn.Module):

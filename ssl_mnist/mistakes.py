@@ -20,7 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive; where a key is absent, 
     "optimizer.weight_decay": (0, 1_000_000),
     "optimizer.momentum": (0, 1),
     "probe.map_size": (1, 28),
-    "probe.shift": (0, 28),
+    "probe.shift": (0, 4),
     "probe.knn_k": (1, 1_000_000),
     "probe.knn_temperature": (POSITIVE, 1_000_000),
     "probe.num_draws": (1, 1000),
@@ -80,16 +80,21 @@ def explain(error: BaseException, config_dir: Path) -> str:
         return _near_miss(missing[1], config_dir)
     if missing := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, option = missing.groups()
+        if group.startswith("hydra/"):
+            return f"{group}={option} is not installed; pip install -e '.[sweep]' brings joblib, submitit and optuna, '.[ray]' brings ray"
         return f"{group}={option} is no option; {group} is one of {', '.join(sorted(p.stem for p in (config_dir / group).glob('*.yaml')))}"
     if unparsable := re.search(r"(?:parsing override|Unrecognized argument:?) '([^']*)'", text):
         return f"'{unparsable[1]}' is neither group=option nor key=value; --help shows examples"
     if isinstance(error, OSError) and error.errno:
-        return f"cannot use {error.filename}: {error.strerror}; results go to hydra.run.dir (hydra.sweep.dir), data comes from data.root"
+        what = f"cannot use {error.filename}" if error.filename else "cannot go on"
+        return f"{what}: {error.strerror}; results go to hydra.run.dir (hydra.sweep.dir), data comes from data.root"
     return " ".join(text.split())
 
 
 def _near_miss(key: str, config_dir: Path) -> str:
     """What to say of a setting that is not there."""
+    if (config_dir / key).is_dir():
+        return f"{key} is not chosen by default; add it, as in +{key}={min(path.stem for path in (config_dir / key).glob('*.yaml'))}"
     known: dict[str, list[str]] = {}  # key -> the options it comes with
     for path in config_dir.rglob("*.yaml"):
         group = ".".join(path.relative_to(config_dir).parent.parts)
@@ -100,6 +105,6 @@ def _near_miss(key: str, config_dir: Path) -> str:
             for i in range(len(parts)):
                 known.setdefault(".".join(parts[: i + 1]), []).append(f"{group}={path.stem}")
     if key in known:
-        return f"there is no setting {key} here; it comes with {' or '.join(known[key])}"
+        return f"there is no setting {key} here; it comes with {' or '.join(dict.fromkeys(known[key]))}"
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     return f"there is no setting {key}" + (f"; did you mean {near[0]}?" if near else "; --cfg job shows all there are")

@@ -70,10 +70,11 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
         log.info("done    already in %s", earlier.parent)
         return json.loads(earlier.read_text())
     num_classes = len(facts["classes"])
-    for num in cfg.probe.few_labels:
-        if num % num_classes or num > len(dataset.train):
-            raise ValueError(f"probe.few_labels must be multiples of {num_classes}, the classes, and at most train, got {num}")
     counts = {"train": data.class_counts(dataset.train, facts["classes"]), "val": data.class_counts(dataset.val, facts["classes"])}
+    most = num_classes * min(counts["train"])
+    for num in cfg.probe.few_labels:
+        if num % num_classes or num > most:
+            raise ValueError(f"probe.few_labels must be multiples of {num_classes}, the classes, and at most {most:,}, got {num}")
     settings = _plain(cfg.pretrain)
     num_steps = settings["epochs"] * data.steps_per_epoch(dataset.train, settings["batch_size"])
     optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, num_steps, round(settings.pop("warmup") * num_steps))
@@ -91,6 +92,9 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
         for metrics in pretrain(method, dataset.train.images, augmentation, optimizer, schedule, engine, **settings):
             tracker.log(metrics)
         training = time.perf_counter() - training
+
+        arguments = {key: value for key, value in arguments.items() if not key.startswith("_")}
+        save_encoder(encoder, arguments, folder / "encoder.pt")
 
         tracker.stage("probe   the frozen encoder")
         from ssl_mnist.evaluate import evaluate  # what comes after training is imported after it: the first step need not wait
@@ -118,8 +122,6 @@ def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[
             tracker.figure(name, figure)
         drawing = time.perf_counter() - drawing
 
-        arguments = {key: value for key, value in arguments.items() if not key.startswith("_")}
-        save_encoder(encoder, arguments, folder / "encoder.pt")
         tracker.finish(
             result.scores
             | {name: value for name, value in (tracker.history[-1] if tracker.history else {}).items() if name.startswith("pretrain/")}
@@ -196,8 +198,9 @@ class SweepFolder(Callback):
     folder: Path | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        SweepFolder.folder = Path(config.hydra.sweep.dir)
-        SweepFolder.folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        SweepFolder.folder = folder
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")
@@ -250,7 +253,8 @@ def help_text() -> str:
     """What `--help` shows. Hydra lists the same options, but copies its whole config for each, which takes three quarters of a second."""
     groups: dict[str, list[str]] = {}
     for path in sorted(CONFIG_DIR.glob("*/*.yaml")):
-        groups.setdefault(path.parent.name, []).append(path.stem)
+        group = "+search" if path.parent.name == "search" else path.parent.name  # the one group that the defaults do not name
+        groups.setdefault(group, []).append(path.stem)
     return HELP.format(groups="\n".join(f"{group}: {', '.join(options)}" for group, options in groups.items()))
 
 
@@ -277,7 +281,7 @@ def main() -> None:
 
 def _end_sweep(folder: Path) -> None:
     """Compare the jobs of a sweep; one that began none, because its command line was wrong, leaves no folder."""
-    if {path.name for path in folder.iterdir()} <= {"multirun.yaml"}:
+    if {path.name for path in folder.iterdir()} <= {"multirun.yaml", "optuna.db"}:
         shutil.rmtree(folder)
         return
     from ssl_mnist.compare import report

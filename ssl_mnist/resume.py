@@ -1,5 +1,6 @@
 """What a sweep leaves behind so that it can go on: which jobs are finished, told by their config, and which failed."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -30,8 +31,9 @@ def remove_superseded(sweep: Path, folder: Path, overrides: list[str]) -> None:
     """Remove what an earlier try of the same job, killed or failed, left in the sweep's folder."""
     for path in sweep.glob("*/.hydra/overrides.yaml"):
         old = path.parent.parent
-        if old != folder and not (old / "summary.json").exists() and yaml.safe_load(path.read_text()) == overrides:
-            shutil.rmtree(old)
+        with contextlib.suppress(FileNotFoundError):  # another job, that fails just now, removes its own
+            if old != folder and not (old / "summary.json").exists() and yaml.safe_load(path.read_text()) == overrides:
+                shutil.rmtree(old)
 
 
 def record_failure(sweep: Path, overrides: list[str], error: str) -> None:

@@ -55,6 +55,8 @@ class Tracker:
 
     def __enter__(self) -> "Tracker":
         (self.folder / "figures").mkdir(parents=True, exist_ok=True)
+        for name in ("summary.json", "encoder.pt"):  # of an earlier run in this folder, which would say that this one is whole
+            (self.folder / name).unlink(missing_ok=True)
         self.metrics_file = (self.folder / "metrics.jsonl").open("w")
         self.wandb = _start_wandb(self.folder, self.mode, self.arguments)
         for metric, axis in {"step": None, "epoch": None, "pretrain/*": "step", "pretrain/epoch_loss": "epoch"}.items():
@@ -149,8 +151,8 @@ def score_table(summary: Mapping[str, Any]) -> str:
     ]
     titles = {
         "linear": "linear probe",
-        "linear_map": "linear probe, 3 x 3 map",
-        "knn": "k-NN, k = 20",
+        "linear_map": "linear probe, map",
+        "knn": "k-NN",
         "kmeans": "k-means, matched to classes",
     }
     few = sorted(int(found[1]) for key in summary if (found := re.fullmatch(r"test/linear_(\d+)_labels_accuracy", key)))
@@ -197,12 +199,9 @@ def _start_wandb(folder: Path, mode: str, arguments: dict[str, Any]) -> Any:
         return None
     import wandb
 
-    settings = wandb.Settings(
-        silent=True,
-        init_timeout=INIT_TIMEOUT,
-        finish_timeout=FINISH_TIMEOUT,
-        x_transaction_log_flush_interval=1,  # seconds; what a killed run loses at most
-    )
+    settings = wandb.Settings(silent=True, init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT)
+    if "x_transaction_log_flush_interval" in wandb.Settings.model_fields:  # from wandb 0.31 on
+        settings.x_transaction_log_flush_interval = 1  # second; what a killed run loses at most
 
     def start(mode: Any) -> Any:
         return wandb.init(mode=mode, dir=str(folder), reinit="finish_previous", settings=settings, **arguments)

@@ -120,8 +120,8 @@ def dataset(spread, shuffle=False, read_test=None) -> Dataset:
 PROBE = {"l2": L2, "map_size": 3, "shift": 0, "knn_k": 20, "knn_temperature": 0.07, "few_labels": [8, 80], "num_draws": 3}
 
 
-def scores(data):
-    return evaluate.evaluate(Pixels(), data, CLASSES, **PROBE).scores
+def scores(data, shift=0):
+    return evaluate.evaluate(Pixels(), data, CLASSES, **(PROBE | {"shift": shift})).scores
 
 
 PROBES = ("linear", "knn", "kmeans", "linear_8_labels", "linear_80_labels")
@@ -139,7 +139,8 @@ def test_shuffled_labels_give_chance():
     assert 0.15 < found["test/linear_accuracy"] < 0.35 and 0.15 < found["test/knn_accuracy"] < 0.35
 
 
-def test_test_is_read_once_after_the_last_choice(monkeypatch):
+@pytest.mark.parametrize("shift", [0, 1])
+def test_test_is_read_once_after_the_last_choice(shift, monkeypatch):
     """Every fit, and with it the choice of L2, is done when the test set is first asked for; scores on val do not depend on it."""
     events = []
     fit, plain = linear.fit, dataset(2.0)
@@ -149,15 +150,16 @@ def test_test_is_read_once_after_the_last_choice(monkeypatch):
         return plain.read_test()
 
     monkeypatch.setattr(linear, "fit", lambda *a, **k: events.append("fit") or fit(*a, **k))
-    found = scores(dataset(2.0, read_test=read_test))
-    assert events == ["fit"] * (len(L2) + 1 + len(PROBE["few_labels"]) * PROBE["num_draws"] * len(L2)) + ["test"]
+    found = scores(dataset(2.0, read_test=read_test), shift)
+    fits = len(L2) + 1 + len(PROBE["few_labels"]) * PROBE["num_draws"] * len(L2)
+    assert events == ["fit"] * fits * (1 + shift) + ["test"]
     monkeypatch.undo()
 
     def nonsense():
         test = plain.read_test()
         return Split(test.images, (test.labels + 1) % 4)
 
-    other = scores(dataset(2.0, read_test=nonsense))
+    other = scores(dataset(2.0, read_test=nonsense), shift)
     chosen = [name for name in found if not name.startswith("test/")]
     assert {name: found[name] for name in chosen} == {name: other[name] for name in chosen}
     assert all(found[f"test/{probe}_accuracy"] > 0.5 > other[f"test/{probe}_accuracy"] for probe in PROBES)
@@ -205,7 +207,7 @@ def test_shifted_features_are_means_over_moved_images():
 
 def test_scores_over_shifts_stand_beside_the_others_and_change_none():
     plain = scores(dataset(0.1))
-    both = evaluate.evaluate(Pixels(), dataset(0.1), CLASSES, **(PROBE | {"shift": 1})).scores
+    both = scores(dataset(0.1), shift=1)
     assert {name: both[name] for name in plain} == plain
     of_probes = [name for name in plain if name.rpartition("_")[2] in ("accuracy", "std", "l2", "converged") and "per_class" not in name]
     assert len(of_probes) == 14

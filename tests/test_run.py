@@ -162,8 +162,9 @@ BAD = {
     "pretrain.batch_size=0": "pretrain.batch_size must be at least 2, got 0",
     "pretrain.batch_size=4001": "pretrain.batch_size must be at most the 4,000 training images, got 4,001",
     "seed=x": "seed must be a whole number like 0, got 'x'",
-    "probe.few_labels=[15]": "probe.few_labels must be multiples of 10, the classes, and at most train, got 15",
+    "probe.few_labels=[15]": "probe.few_labels must be multiples of 10, the classes, and at most 4,000, got 15",
     "probe.few_labels=[many]": "probe.few_labels must be a list of whole numbers above 0, got ['many']",
+    "probe.few_labels=[4010]": "probe.few_labels must be multiples of 10, the classes, and at most 4,000, got 4010",
     "probe.l2=[]": "probe.l2 must be a list of numbers above 0, got []",
     "encoder.widths=3": "encoder.widths must be a list like [16, 32, 64, 128], got 3",
     "encoder.num_maps=5": "encoder.num_maps must be in 1..4, the number of layers, got 5",
@@ -192,11 +193,29 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(argument, tmp_path, monke
     assert not list((tmp_path / "outputs" / "runs").glob("*"))
 
 
-def test_a_sweep_with_a_misspelt_key_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+BAD_SWEEPS = {
+    "methd=simclr,rotation": "there is no setting methd; did you mean method?",
+    "search=optuna": "search is not chosen by default; add it, as in +search=optuna",
+    "hydra/launcher=nope": "hydra/launcher=nope is not installed; pip install -e '.[sweep]'",
+    "hydra.sweep.dir=/proc/nope": "cannot use /proc/nope",
+}
+
+
+@pytest.mark.parametrize("argument", BAD_SWEEPS)
+def test_a_bad_sweep_ends_in_one_line_and_leaves_nothing(argument, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    status, text = main(monkeypatch, capsys, "-m", "methd=simclr,rotation")
-    assert status == 1 and text.strip() == "ssl_mnist: there is no setting methd; did you mean method?"
-    assert not list((tmp_path / "outputs" / "sweeps").iterdir())
+    status, text = main(monkeypatch, capsys, "-m", "seed=0,1", *TINY, argument)
+    assert status == 1 and text.strip().splitlines()[-1].startswith(f"ssl_mnist: {BAD_SWEEPS[argument]}"), text
+    sweeps = tmp_path / "outputs" / "sweeps"
+    assert not sweeps.exists() or not list(sweeps.iterdir())
+
+
+def test_a_folder_used_again_holds_nothing_of_the_earlier_run(tmp_path):
+    """What an earlier run left would say that a later one, which diverged, is whole."""
+    run(compose(*TINY, "pretrain.epochs=0"), tmp_path)
+    with pytest.raises(FloatingPointError):
+        run(compose(*TINY, "optimizer=sgd", "optimizer.lr=1e6"), tmp_path)
+    assert not (tmp_path / "summary.json").exists() and not (tmp_path / "encoder.pt").exists()
 
 
 def test_augmentation_that_does_not_fit_the_channels(tmp_path, monkeypatch, capsys):

@@ -22,6 +22,8 @@ def _records(data: bytes):
         _, size, kind = struct.unpack_from("<IHB", data, position)  # kind: 1 whole, 2 first, 3 middle, 4 last
         chunk = data[position + 7 : position + 7 + size]
         position += 7 + size
+        if len(chunk) < size:
+            return  # the last record is not all there yet
         message = chunk if kind in (1, 2) else message + chunk
         if kind in (1, 4):
             record = wandb_internal_pb2.Record()

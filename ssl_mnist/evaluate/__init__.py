@@ -2,7 +2,7 @@
 
 Scores are fractions. Each is named by its split and by what was probed: `linear` the pooled embedding, `linear_map` the
 feature map pooled to 3 x 3 by maxima, `knn` the embedding's neighbours, `linear_100_labels` the embedding with 100 labels,
-`kmeans` its clusters; `_shifts` at a name's end says that the features are averages over small shifts of the image.
+`kmeans` its clusters; `_shifts` after a probe's name says that the features are averages over small shifts of the image.
 """
 
 import statistics
@@ -62,9 +62,22 @@ def evaluate(
     encoder.eval()
     images = torch.cat([dataset.train.images, dataset.val.images])
     labels = torch.cat([dataset.train.labels, dataset.val.labels])
-    settings = (len(dataset.train), len(classes), l2, knn_k, knn_temperature, few_labels, num_draws)
     shifts = {"": 0} | ({"_shifts": shift} if shift else {})
-    fitted = {suffix: _Fitted(suffix, extract(encoder, images, map_size, pixels), labels, *settings) for suffix, pixels in shifts.items()}
+    fitted = {
+        suffix: _Fitted(
+            suffix,
+            extract(encoder, images, map_size, pixels),
+            labels,
+            num_train=len(dataset.train),
+            num_classes=len(classes),
+            l2=l2,
+            knn_k=knn_k,
+            knn_temperature=knn_temperature,
+            few_labels=few_labels,
+            num_draws=num_draws,
+        )
+        for suffix, pixels in shifts.items()
+    }
     scores = {name: value for each in fitted.values() for name, value in each.scores.items()}
 
     # Every choice is made: test is read here and nowhere else.
@@ -101,13 +114,13 @@ class _Fitted:
         num_draws: int,
     ) -> None:
         """suffix: of the probes' names in `scores`; features, labels: of train, then val."""
-        self.num_classes, self.knn = num_classes, (knn_k, knn_temperature)
+        self.num_classes, self.knn_k, self.knn_temperature = num_classes, knn_k, knn_temperature
         self.bank, self.labels = features.embedding, labels
         train_labels, val_labels = labels[:num_train], labels[num_train:]
         train, val = self.bank[:num_train], self.bank[num_train:]
         self.clusters = Clusters(train, train_labels, num_classes)
         accuracies = {
-            "knn": _accuracy(knn.predict(train, train_labels, val, num_classes, *self.knn), val_labels),
+            "knn": _accuracy(knn.predict(train, train_labels, val, num_classes, knn_k, knn_temperature), val_labels),
             "kmeans": _accuracy(self.clusters.predict(val), val_labels),
         }
         self.probes: dict[str, linear.LinearProbe] = {}
@@ -131,7 +144,7 @@ class _Fitted:
     def predict(self, features: Features) -> dict[str, Tensor]:
         """By the name of the probe, classes of N images: (N,), or (num_draws, N) of the probes with few labels."""
         classes = {
-            "knn": knn.predict(self.bank, self.labels, features.embedding, self.num_classes, *self.knn),
+            "knn": knn.predict(self.bank, self.labels, features.embedding, self.num_classes, self.knn_k, self.knn_temperature),
             "kmeans": self.clusters.predict(features.embedding),
         }
         for name, values in _to_probe(features).items():

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_mnist.data import as_float
-from ssl_mnist.encoders import Encoder, MapEncoder
+from ssl_mnist.encoders import Encoder, MapEncoder, max_pool
 
 
 class Features(NamedTuple):
@@ -27,14 +27,19 @@ def extract(encoder: Encoder, images: Tensor, map_size: int, shift: int = 0, bat
     assert not encoder.training
     embeddings, maps = [], []
     for batch in images.split(batch_size):
-        moved = list(_moved(as_float(batch), shift))
-        if isinstance(encoder, MapEncoder):
-            feature_maps = [encoder.feature_map(each) for each in moved]  # (B, K, h, w) each
-            embeddings.append(_mean([encoder.pool(feature_map) for feature_map in feature_maps]))
-            maps.append(_mean([F.adaptive_max_pool2d(feature_map, map_size).flatten(1) for feature_map in feature_maps]))
-        else:
-            embeddings.append(_mean([encoder(each) for each in moved]))
+        found = [_features(encoder, moved, map_size) for moved in _moved(as_float(batch), shift)]
+        embeddings.append(_mean([each.embedding for each in found]))
+        if found[0].map is not None:
+            maps.append(_mean([each.map for each in found if each.map is not None]))
     return Features(torch.cat(embeddings), torch.cat(maps) if maps else None)
+
+
+def _features(encoder: Encoder, images: Tensor, map_size: int) -> Features:
+    """Of images (B, C, H, W) in [0, 1]."""
+    if not isinstance(encoder, MapEncoder):
+        return Features(encoder(images), None)
+    feature_map = encoder.feature_map(images)  # (B, K, h, w)
+    return Features(encoder.pool(feature_map), max_pool(feature_map, map_size).flatten(1))
 
 
 def _moved(images: Tensor, shift: int) -> Iterator[Tensor]:
