@@ -4,8 +4,9 @@ loop of lightly's example (examples/pytorch/simclr.py in its repository), with o
 
 import itertools
 import os
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -61,3 +62,10 @@ def views_per_second(encoder: nn.Module, method, root: Path, indices: list[int],
 def settings() -> list[tuple[int, int]]:
     """The worker and thread counts that the standard side may choose from."""
     return list(itertools.product((0, 1, 2), sorted({1, os.cpu_count() or 1})))
+
+
+def fastest(candidates: list[tuple], speed: Callable[..., float]) -> tuple:
+    """By the medians of three measurements each, in turns."""
+    turns = [[speed(*candidate) for candidate in candidates] for _ in range(3)]
+    medians = [statistics.median(column) for column in zip(*turns, strict=True)]
+    return candidates[medians.index(max(medians))]

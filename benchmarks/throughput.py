@@ -10,11 +10,10 @@ it is written, in float32. `ratio_fp32`: both in float32. Needs the full MNIST.
 import os
 import statistics
 import sys
-from collections.abc import Callable
 
 import torch
 from hydra.utils import instantiate
-from standard import STEPS, settings, views_per_second
+from standard import STEPS, fastest, settings, views_per_second
 
 from ssl_mnist import compose, data, optim
 from ssl_mnist.engine import Engine
@@ -44,13 +43,6 @@ def ours(precision: str, threads: int) -> float:
 def theirs(workers: int, threads: int) -> float:
     encoder = instantiate(cfg.encoder, **facts)
     return views_per_second(encoder, cfg.method, root, list(range(len(dataset.train))), batch_size, workers, threads)
-
-
-def fastest(candidates: list[tuple], speed: Callable[..., float]) -> tuple:
-    """By the medians of three measurements each, in turns."""
-    turns = [[speed(*candidate) for candidate in candidates] for _ in range(3)]
-    medians = [statistics.median(column) for column in zip(*turns, strict=True)]
-    return candidates[medians.index(max(medians))]
 
 
 def main() -> None:

@@ -96,7 +96,7 @@ def run(side: str, limit: float, seed: int, workers: int = 0, threads: int = os.
 def best_setting() -> tuple[int, int]:
     """Workers and threads with which the standard side makes the most views per second."""
     from hydra.utils import instantiate
-    from standard import settings, views_per_second
+    from standard import fastest, settings, views_per_second
 
     from ssl_mnist import compose, data
 
@@ -105,11 +105,11 @@ def best_setting() -> tuple[int, int]:
     root = data.mnist_folder(cfg.data.root)
     num_train = 60_000 - cfg.data.num_val
 
-    def speed(setting: tuple[int, int]) -> float:
+    def speed(workers: int, threads: int) -> float:
         encoder = instantiate(cfg.encoder, **facts)
-        return views_per_second(encoder, cfg.method, root, list(range(num_train)), cfg.pretrain.batch_size, *setting)
+        return views_per_second(encoder, cfg.method, root, list(range(num_train)), cfg.pretrain.batch_size, workers, threads)
 
-    return max(settings(), key=speed)
+    return fastest(settings(), speed)
 
 
 def main() -> None:

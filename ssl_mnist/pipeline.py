@@ -199,8 +199,9 @@ class SweepFolder(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        SweepFolder.folder = folder
+        with contextlib.suppress(OSError):  # which Hydra meets next, and reports
+            folder.mkdir(parents=True, exist_ok=True)
+            SweepFolder.folder = folder
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")

@@ -201,11 +201,13 @@ BAD_SWEEPS = {
 }
 
 
+@pytest.mark.filterwarnings("error:Callback")
 @pytest.mark.parametrize("argument", BAD_SWEEPS)
 def test_a_bad_sweep_ends_in_one_line_and_leaves_nothing(argument, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     status, text = main(monkeypatch, capsys, "-m", "seed=0,1", *TINY, argument)
-    assert status == 1 and text.strip().splitlines()[-1].startswith(f"ssl_mnist: {BAD_SWEEPS[argument]}"), text
+    (line,) = text.strip().splitlines()
+    assert status == 1 and line.startswith(f"ssl_mnist: {BAD_SWEEPS[argument]}")
     sweeps = tmp_path / "outputs" / "sweeps"
     assert not sweeps.exists() or not list(sweeps.iterdir())
 
