@@ -179,8 +179,8 @@ def find_mnist(root: Path, patience: float = 30.0) -> None:
         path = raw / name
         expected = 4 * len(header) + int(np.prod(header[1:]))
         with path.open("rb") as file:
-            found = tuple(int(n) for n in np.frombuffer(file.read(4 * len(header)), dtype=">i4"))
-        if found != header or path.stat().st_size != expected:
+            found = file.read(4 * len(header))
+        if found != np.array(header, ">i4").tobytes() or path.stat().st_size != expected:
             raise ValueError(f"damaged data file {path}: {path.stat().st_size} of {expected} bytes; delete it and it is downloaded again")
 
 

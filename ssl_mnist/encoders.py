@@ -20,10 +20,9 @@ def max_pool(maps: Tensor, size: int) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """What every encoder has: input normalisation, `dim`, and whether there is a feature map."""
+    """What every encoder has: input normalisation and `dim`."""
 
     dim: int
-    has_feature_map: bool
     mean: Tensor  # (1, C, 1, 1)
     std: Tensor
 
@@ -49,8 +48,6 @@ class MapEncoder(Encoder):
     https://arxiv.org/abs/1406.4729).
     """
 
-    has_feature_map = True
-
     def __init__(
         self,
         widths: list[int],
@@ -66,6 +63,8 @@ class MapEncoder(Encoder):
         super().__init__(channels, size, mean, std)
         if len(widths) != len(strides):
             raise ValueError(f"encoder.widths and encoder.strides must be equally long, got {widths} and {strides}")
+        if min(*widths, *strides) < 1:
+            raise ValueError(f"encoder.widths and encoder.strides must be 1 or more, got {widths} and {strides}")
         if not 1 <= num_maps <= len(widths):
             raise ValueError(f"encoder.num_maps must be in 1..{len(widths)}, the number of layers, got {num_maps}")
         if cells < 1:
@@ -96,7 +95,7 @@ def _conv(num_in: int, num_out: int, stride: int) -> list[nn.Module]:
 
 
 def _conv_decoder(dim: int, widths: list[int], strides: list[int], channels: int, size: int) -> nn.Module:
-    """Linear to the map, then one up-sampling convolution for each convolution of the encoder, in reverse."""
+    """Linear to the map, then one up-sampling convolution for each of the encoder's widths, in reverse."""
     sizes = [size]
     for stride in strides:
         sizes.append((sizes[-1] + stride - 1) // stride)
@@ -169,8 +168,6 @@ class ConvDeep(MapEncoder):
 
 class MLP(Encoder):
     """Fully connected layers with BatchNorm and ReLU; no feature map, so no `linear_map` score."""
-
-    has_feature_map = False
 
     def __init__(self, widths: list[int], channels: int, size: int, mean: list[float], std: list[float]) -> None:
         super().__init__(channels, size, mean, std)

@@ -34,16 +34,19 @@ CHOICES = {
 
 
 def check(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Types and ranges, by dotted key. A value keeps the type that its YAML file, in `defaults`, gave it.
+    """Types and ranges, by dotted key. A value keeps the type that its YAML file, in `defaults`, gave it, and so do a list's elements.
 
     Raises ValueError with one line that names the key and what it may be.
     """
+    for key in defaults:
+        if key not in values and not key.startswith("augmentation."):
+            raise ValueError(f"{key} cannot be removed")
     for key, allowed in CHOICES.items():
         if str(values[key]) not in allowed:
             raise ValueError(f"{key} must be one of {', '.join(allowed)}, got {values[key]}")
     for key, value in values.items():
         expected = defaults.get(key)
-        if expected is None or key in CHOICES or type(value) is type(expected) or (type(value) is int and type(expected) is float):
+        if expected is None or key in CHOICES or _fits(value, expected):
             continue
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list"}
         raise ValueError(f"{key} must be {names[type(expected)]} like {expected}, got {value!r}")
@@ -58,8 +61,20 @@ def check(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     few = values["probe.few_labels"]
     if not all(isinstance(number, int) and number > 0 for number in few):
         raise ValueError(f"probe.few_labels must be a list of whole numbers above 0, got {few}")
-    if values["objective"].startswith("test/"):
-        raise ValueError(f"objective must be a val score, got {values['objective']}: choices are not made on test")
+    objective = values["objective"]
+    if objective.startswith("test/"):
+        raise ValueError(f"objective must be a val score, got {objective}: choices are not made on test")
+    probes = ["linear", "linear_map", "knn", "kmeans", *(f"linear_{num}_labels" for num in few)]
+    scores = [f"val/{probe}{suffix}_accuracy" for suffix in ("", "_shifts")[: 1 + bool(values["probe.shift"])] for probe in probes]
+    if objective.startswith("val/") and objective not in scores:
+        raise ValueError(f"objective must be one of {', '.join(scores)}, got {objective}")
+
+
+def _fits(value: Any, expected: Any) -> bool:
+    """Whether a value has the type of another; a whole number is a number, and a list is told by its elements."""
+    if isinstance(value, list) and isinstance(expected, list):
+        return not expected or all(any(_fits(each, like) for like in expected) for each in value)
+    return type(value) is type(expected) or (type(value) is int and type(expected) is float)
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

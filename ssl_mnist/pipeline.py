@@ -178,16 +178,13 @@ def _size(module: Any) -> int:
 
 
 def _wandb_arguments(cfg: DictConfig) -> dict[str, Any]:
-    """What `wandb.init` is told of the run."""
-    choices = _plain(cfg.choices)
-    return {
-        "project": cfg.tracking.project,
-        "entity": cfg.tracking.entity,
-        "group": cfg.tracking.group,
+    """What `wandb.init` is told of the run. It takes texts alone, where a user may have named a run 5, and tags of up to 64 letters."""
+    choices, tracking = _plain(cfg.choices), _plain(cfg.tracking)
+    texts = {key: None if tracking[key] is None else str(tracking[key]) for key in ("project", "entity", "group", "name", "notes")}
+    return texts | {
         "job_type": cfg.choices.method,
-        "name": cfg.tracking.name or f"{cfg.choices.method}/s{cfg.seed}",
-        "notes": cfg.tracking.notes,
-        "tags": [*cfg.tracking.tags, *(f"{group}:{name}" for group, name in choices.items() if name)],
+        "name": texts["name"] or f"{cfg.choices.method}/s{cfg.seed}",
+        "tags": [*map(str, tracking["tags"]), *(f"{group}:{name}"[:64] for group, name in choices.items() if name)],
         "config": _plain(cfg),
     }
 

@@ -32,7 +32,7 @@ def remove_superseded(sweep: Path, folder: Path, overrides: list[str]) -> None:
     for path in sweep.glob("*/.hydra/overrides.yaml"):
         old = path.parent.parent
         with contextlib.suppress(FileNotFoundError):  # another job, that fails just now, removes its own
-            if old != folder and not (old / "summary.json").exists() and yaml.safe_load(path.read_text()) == overrides:
+            if old != folder and not (old / "summary.json").exists() and sorted(yaml.safe_load(path.read_text())) == sorted(overrides):
                 shutil.rmtree(old)
 
 

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODES = ("auto", "online", "offline", "disabled")
 # Seconds. A key check without a network takes 5.5 s, so that the two together stay under 20.
 INIT_TIMEOUT, FINISH_TIMEOUT = 14, 30
 
@@ -54,11 +54,13 @@ class Tracker:
         self.sending_failed = False
 
     def __enter__(self) -> "Tracker":
-        (self.folder / "figures").mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.wandb = _start_wandb(self.folder, self.mode, self.arguments)
         for name in ("summary.json", "encoder.pt"):  # of an earlier run in this folder, which would say that this one is whole
             (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "figures", ignore_errors=True)
+        (self.folder / "figures").mkdir()
         self.metrics_file = (self.folder / "metrics.jsonl").open("w")
-        self.wandb = _start_wandb(self.folder, self.mode, self.arguments)
         for metric, axis in {"step": None, "epoch": None, "pretrain/*": "step", "pretrain/epoch_loss": "epoch"}.items():
             self._send(partial(_define, metric=metric, axis=axis))
         return self
@@ -192,7 +194,7 @@ def _define(_: Any, run: Any, metric: str, axis: str | None) -> None:
 
 
 def _start_wandb(folder: Path, mode: str, arguments: dict[str, Any]) -> Any:
-    """A W&B run, or None where the mode is disabled."""
+    """A W&B run, or None where the mode is disabled. Raises ValueError for a setting that W&B refuses."""
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE", mode)
     if mode == "disabled":
@@ -206,8 +208,14 @@ def _start_wandb(folder: Path, mode: str, arguments: dict[str, Any]) -> Any:
     def start(mode: Any) -> Any:
         return wandb.init(mode=mode, dir=str(folder), reinit="finish_previous", settings=settings, **arguments)
 
+    def start_offline() -> Any:
+        try:
+            return start("offline")
+        except wandb.errors.UsageError as error:  # about the arguments, since nothing else can be wrong without a server
+            raise ValueError(f"W&B refuses a setting under tracking: {error}") from error
+
     if mode == "offline":
-        return start("offline")
+        return start_offline()
     reason = "no W&B key is configured (wandb login)"
     try:
         if wandb.login(prompt=False, verify=False):
@@ -217,4 +225,4 @@ def _start_wandb(folder: Path, mode: str, arguments: dict[str, Any]) -> Any:
     except wandb.errors.Error as error:
         reason = str(error).splitlines()[0]
     (log.warning if mode == "online" else log.info)("W&B     offline, because %s", reason)
-    return start("offline")
+    return start_offline()

@@ -83,11 +83,12 @@ def whole(tmp_path):
 
 
 @pytest.mark.parametrize("name", data.MNIST_FILES)
-@pytest.mark.parametrize("damage", ["short", "header", "empty"])
+@pytest.mark.parametrize("damage", ["short", "header", "torn header", "empty"])
 def test_damage_is_known_by_header_and_length(whole, name, damage):
     header = data.MNIST_FILES[name]
     size = 4 * len(header) + int(np.prod(header[1:]))
-    path = write(whole, name, header if damage != "header" else (7, *header[1:]), {"short": size - 1, "header": size, "empty": 0}[damage])
+    sizes = {"short": size - 1, "header": size, "torn header": 3, "empty": 0}
+    path = write(whole, name, header if damage != "header" else (7, *header[1:]), sizes[damage])
     with pytest.raises(ValueError, match="damaged data file") as error:
         data.mnist(str(whole), "packaged", 5000, CPU)  # damage is never passed over in silence
     assert str(path) in str(error.value)

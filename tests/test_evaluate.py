@@ -1,8 +1,12 @@
 """The protocol: probes that find what is there and nothing else, and a test set that is read last."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
 from hydra.utils import instantiate
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -67,6 +71,13 @@ def test_knn_is_sklearns():
     assert (ours.numpy() == model.predict(queries.numpy())).mean() >= 0.99
 
 
+def test_knn_weighs_by_temperature():
+    """One neighbour at cosine 1 against two at 0.8: e^(0.2 / 0.07) = 17 outvotes 2, e^0.2 = 1.2 does not."""
+    bank, labels = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.8, -0.6]]), torch.tensor([0, 1, 1])
+    found = [knn.predict(bank, labels, torch.tensor([[2.0, 0.0]]), 2, k=3, temperature=t).item() for t in (0.07, 1.0)]
+    assert found == [0, 1]
+
+
 def test_knn_with_fewer_points_than_k():
     x, y = blobs(8, 0.1, 0)
     assert torch.equal(knn.predict(x, y, x, 4, k=20, temperature=0.07), y)
@@ -87,6 +98,14 @@ def test_labels_only_name_the_clusters():
     shared = torch.tensor([0, 0, 1, 2])[y]
     shared[y == 1] = torch.where(torch.arange(100) < 30, 3, 0)
     assert (Clusters(x, shared, 4).predict(x) == shared).sum() == 330
+
+
+def test_clusters_are_of_directions():
+    """Two directions, of whose points some are a hundred times as long as others."""
+    y = torch.arange(200) % 2
+    length = torch.where(torch.arange(200) % 4 < 2, 1.0, 100.0)
+    x = torch.eye(2)[y] * length[:, None] + 0.01 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(Clusters(x, y, 2).predict(x), y)
 
 
 def test_confusion():
@@ -165,6 +184,51 @@ def test_test_is_read_once_after_the_last_choice(shift, monkeypatch):
     assert all(found[f"test/{probe}_accuracy"] > 0.5 > other[f"test/{probe}_accuracy"] for probe in PROBES)
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_what_the_protocol_says_reaches_the_probes(shift, monkeypatch):
+    """L2 is chosen by val, the last fit has it and train + val, and so has the k-NN's bank for test; features are moved where asked."""
+    seen = {"extract": [], "select": [], "refit": [], "knn": []}
+    extract_, select, fit, predict = evaluate.extract, linear.select, linear.fit, knn.predict
+    data = dataset(2.0)
+
+    def watch_select(x, y, val_x, val_y, num_classes, l2):
+        seen["select"].append((len(x), torch.equal(val_y, data.val.labels), len(val_x), l2))
+        monkeypatch.setattr(linear, "fit", fit)  # its own fits are not the last one
+        found = select(x, y, val_x, val_y, num_classes, l2)
+        monkeypatch.setattr(linear, "fit", watch_fit)
+        return found
+
+    def watch_fit(x, y, num_classes, l2, start=None):
+        seen["refit"].append((len(x), len(y), l2))
+        return fit(x, y, num_classes, l2, start=start)
+
+    def watch_knn(bank, labels, queries, num_classes, k, temperature):
+        seen["knn"].append((len(bank), len(labels), len(queries), k, temperature))
+        return predict(bank, labels, queries, num_classes, k, temperature)
+
+    def watch_extract(encoder, images, map_size, pixels):
+        seen["extract"].append((len(images), pixels))
+        return extract_(encoder, images, map_size, pixels)
+
+    monkeypatch.setattr(evaluate, "extract", watch_extract)
+    monkeypatch.setattr(linear, "select", watch_select)
+    monkeypatch.setattr(linear, "fit", watch_fit)
+    monkeypatch.setattr(knn, "predict", watch_knn)
+    found = scores(data, shift)
+    suffixes = ("", "_shifts")[: 1 + shift]
+    few = [(num, True, 200, L2) for num in PROBE["few_labels"] for _ in range(PROBE["num_draws"])]
+    assert seen["select"] == [(800, True, 200, L2), *few] * (1 + shift)
+    assert seen["refit"] == [(1000, 1000, found[f"probe/linear{suffix}_l2"]) for suffix in suffixes]
+    assert seen["knn"] == [(800, 800, 200, 20, 0.07)] * (1 + shift) + [(1000, 1000, 400, 20, 0.07)] * (1 + shift)
+    assert seen["extract"] == [(num, pixels) for num in (1000, 400) for pixels in range(1 + shift)]
+
+
+def test_accuracy_of_a_class_is_its_recall(monkeypatch):
+    """Of a class's images, the share named rightly; here all of class 1 are named 0."""
+    monkeypatch.setattr(linear.LinearProbe, "predict", lambda self, x: torch.tensor([0, 0, 2, 3]).repeat(len(x) // 4))
+    assert scores(dataset(0.1))["test/per_class_accuracy"] == [1.0, 0.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("name", ["conv", "conv_deep", "mlp"])
 def test_probing_leaves_the_encoder_alone(name):
     """Every bit of it, BatchNorm's buffers included; its map is probed where it has one."""
@@ -213,3 +277,10 @@ def test_scores_over_shifts_stand_beside_the_others_and_change_none():
     assert len(of_probes) == 14
     twins = {"_shifts_".join(name.rsplit("_", 1)) for name in of_probes}
     assert set(both) - set(plain) == twins
+
+
+def test_a_collapsed_encoder_is_drawn():
+    """All images at one point, which scikit-learn's start from PCA divides by zero, and then crashes the process."""
+    code = "import torch; from ssl_mnist.evaluate.project import project; print(project(torch.ones(60, 16), 0)['tsne'].points.shape)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "(60, 2)\n"), result.stderr

@@ -32,6 +32,16 @@ def test_nt_xent_is_equation_1():
     torch.testing.assert_close(method.criterion(z0, z1), torch.stack(terms).mean())
 
 
+def test_simclr_compares_the_projections_of_its_two_views():
+    """Each view's, against the other's, whatever the image itself; the loss is the one of `test_nt_xent_is_equation_1`."""
+    method = build("simclr").eval()
+    images, first, second = torch.rand(3, 6, 1, 28, 28).unbind()
+    z0, z1 = (method.projector(method.encoder(view)) for view in (first, second))
+    found = method(images, (first, second))["loss"]
+    torch.testing.assert_close(found, method.criterion(z0, z1))
+    assert torch.equal(found, method(torch.zeros_like(images), (first, second))["loss"])
+
+
 def test_similarities_are_those_of_the_whole_matrix():
     z0, z1 = torch.randn(2, 7, 5).unbind()
     z = F.normalize(torch.cat([z0, z1]), dim=1)
@@ -59,6 +69,16 @@ def test_rotate_is_exact_and_returns():
     for image, k, result in zip(images, turns.tolist(), turned, strict=True):
         assert torch.equal(result, torch.rot90(image, k, dims=(1, 2)))
     assert torch.equal(rotate(turned, (4 - turns) % 4), images)
+
+
+def test_rotation_names_the_turn_of_its_view():
+    method = build("rotation").eval()
+    images, view = torch.rand(2, 50, 1, 28, 28).unbind()
+    torch.manual_seed(1)
+    loss = method(images, (view,))["loss"]
+    torch.manual_seed(1)
+    turns = torch.randint(4, (50,))
+    torch.testing.assert_close(loss, F.cross_entropy(method.head(method.encoder(rotate(view, turns))), turns))
 
 
 def test_rotation_accuracies_add_up():

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 class Pixels(Encoder):
     """The floor under every method: the image itself."""
 
-    has_feature_map, dim = False, 784
+    dim = 784
 
     def forward(self, images):
         return images.flatten(1)
@@ -99,8 +99,13 @@ def test_one_process_leaves_separate_wandb_runs(sweep):
 
 
 def test_same_seed_same_run_and_labels_do_not_reach_pretraining(tmp_path, monkeypatch):
-    """Two runs agree to the bit. With the labels shuffled the encoder is still the same, and only the probes suffer."""
+    """Two runs agree to the bit, one of another seed does not. With the labels shuffled the encoder is still the same, and only the
+    probes suffer."""
     first, second = (run(compose(*TINY), tmp_path / name) for name in "ab")
+    run(compose(*TINY, "seed=1", "pretrain.epochs=0"), tmp_path / "seed1")
+    run(compose(*TINY, "pretrain.epochs=0"), tmp_path / "seed0")
+    weights = [load_encoder(tmp_path / name / "encoder.pt").layers[0][0].weight for name in ("seed0", "seed1")]
+    assert not torch.equal(*weights)
     scores = [name for name in first if name.startswith(("val/", "test/"))]
     assert {name: first[name] for name in scores} == {name: second[name] for name in scores}
 
@@ -169,6 +174,10 @@ BAD = {
     "encoder.widths=3": "encoder.widths must be a list like [16, 32, 64, 128], got 3",
     "encoder.num_maps=5": "encoder.num_maps must be in 1..4, the number of layers, got 5",
     "encoder.cells=0": "encoder.cells must be 1 or more, got 0",
+    "encoder.strides=[2,2,2,0]": "encoder.widths and encoder.strides must be 1 or more, got [16, 32, 64, 128] and [2, 2, 2, 0]",
+    "optimizer.betas=[a,b]": "optimizer.betas must be a list like [0.9, 0.999], got ['a', 'b']",
+    "~device": "device cannot be removed",
+    "~probe.knn_k": "probe.knn_k cannot be removed",
     "encoder.widths=[3]": "encoder.widths and encoder.strides must be equally long",
     "method.temperature=0": "method.temperature must be above 0, got 0",
     "augmentation.stroke.p=2": "p must be in [0, 1], got 2",
@@ -177,6 +186,8 @@ BAD = {
     "precision=16": "precision must be one of auto, 32, bf16-mixed, got 16",
     "tracking.mode=on": "tracking.mode must be one of auto, online, offline, disabled",
     "objective=test/linear_accuracy": "objective must be a val score, got test/linear_accuracy",
+    "objective=val/linear_acuracy": "objective must be one of val/linear_accuracy, val/linear_map_accuracy, val/knn_accuracy, val/kmeans",
+    "tracking.project=a/b": "W&B refuses a setting under tracking: Invalid project name 'a/b'",
     "hydra.run.dir=/proc/nope": "cannot use /proc/nope",
     "nonsense": "'nonsense' is neither group=option nor key=value",
 }
@@ -213,11 +224,23 @@ def test_a_bad_sweep_ends_in_one_line_and_leaves_nothing(argument, tmp_path, mon
 
 
 def test_a_folder_used_again_holds_nothing_of_the_earlier_run(tmp_path):
-    """What an earlier run left would say that a later one, which diverged, is whole."""
+    """What an earlier run left would say that a later one, which diverged, is whole; one that never began takes nothing away."""
     run(compose(*TINY, "pretrain.epochs=0"), tmp_path)
+    with pytest.raises(ValueError, match="Invalid project name"):
+        run(compose(*TINY, "tracking.mode=offline", "tracking.project=a/b"), tmp_path)
+    assert (tmp_path / "summary.json").exists() and (tmp_path / "encoder.pt").exists()
     with pytest.raises(FloatingPointError):
         run(compose(*TINY, "optimizer=sgd", "optimizer.lr=1e6"), tmp_path)
     assert not (tmp_path / "summary.json").exists() and not (tmp_path / "encoder.pt").exists()
+    assert not list((tmp_path / "figures").iterdir())
+
+
+def test_names_and_tags_may_be_numbers_or_long(tmp_path):
+    """W&B refuses both; a list of experiments makes a long tag."""
+    words = ("experiment=[compare_methods,leave_one_augmentation_out,autoencoder_best,smoke]", *TINY[1:], "pretrain.epochs=0")
+    run(compose(*words, "tracking.mode=offline", "tracking.name=5", "tracking.tags=[1]"), tmp_path)
+    saved = wandb_files.read(tmp_path).run
+    assert saved.display_name == "5" and "1" in saved.tags and any(tag.startswith("experiment:[compare_methods") for tag in saved.tags)
 
 
 def test_augmentation_that_does_not_fit_the_channels(tmp_path, monkeypatch, capsys):

@@ -38,23 +38,23 @@ class Sweep:
 def read(folder: Path) -> Sweep:
     """Everything under a sweep's folder. Raises ValueError where it holds no run at all, finished or failed."""
     runs: list[Run] = []
-    failures: list[Failure] = []
+    unfinished: dict[tuple[str, ...], Failure] = {}  # by job: its words, in whatever order they came
     warnings: list[str] = []
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; name one of outputs/sweeps/")
-    recorded = {tuple(row["overrides"]): row["error"] for row in _rows(folder / FAILURES, warnings)}
+    recorded = {tuple(sorted(row["overrides"])): Failure(**row) for row in _rows(folder / FAILURES, warnings)}
+    done = set()
     for job in sorted(path.parent for path in folder.glob("*/.hydra")):
         overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()) or []
         if not (job / "summary.json").is_file():
-            if tuple(overrides) not in recorded:
-                failures.append(Failure(overrides, f"did not finish: {job.name} has no summary.json"))
+            unfinished[tuple(sorted(overrides))] = Failure(overrides, f"did not finish: {job.name} has no summary.json")
             continue
+        done.add(tuple(sorted(overrides)))
         summary = json.loads((job / "summary.json").read_text())
-        recorded.pop(tuple(overrides), None)  # it failed once and finished later
         pairs = [override.lstrip("+").partition("=")[::2] for override in overrides]
         settings = {key: value for key, value in pairs if key != "seed"}
         runs.append(Run(job, settings, summary["seed"], summary, _rows(job / "metrics.jsonl", warnings)))
-    failures += [Failure(list(overrides), error) for overrides, error in recorded.items()]
+    failures = [failure for job, failure in (unfinished | recorded).items() if job not in done]  # others failed once, and finished later
     if not runs and not failures:
         raise ValueError(f"{folder} holds no run; name a folder of outputs/sweeps/ that a sweep (-m) has filled")
     for key in ("data/source", "versions/ssl_mnist"):

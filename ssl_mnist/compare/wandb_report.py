@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ssl_mnist.compare import SCORES
 from ssl_mnist.compare.runs import Sweep
 from ssl_mnist.compare.statistics import Verdict
 from ssl_mnist.tracking import write_whole
 
 METHOD = "choices.method"
-LOSS, SCORES = "pretrain/loss", ("test/linear_accuracy", "test/linear_map_accuracy", "test/knn_accuracy")
+LOSS = "pretrain/loss"
 MEDIA = ("figures/tsne", "figures/pca")
 
 
@@ -20,7 +21,8 @@ def build(sweep: Sweep, verdicts: list[Verdict], project: str, entity: str) -> A
     """The report, unsaved; nothing is asked of the network. project, entity: where the sweep's runs are, or will be synced to."""
     import wandb_workspaces.reports.v2 as wr
 
-    runs = wr.Runset(name=sweep.folder.name, groupby=[f"config.{METHOD}"], filters=f"Metric('group') == '{sweep.folder.name}'")
+    group = _tracking(sweep).get("group") or sweep.folder.name
+    runs = wr.Runset(name=sweep.folder.name, groupby=[f"config.{METHOD}"], filters=f"Metric('group') == '{group}'")
     words = "\n".join(f"- {verdict.words}" for verdict in verdicts) or "- one configuration alone: nothing to compare"
     scores: list[Any] = [
         wr.BarPlot(metrics=[score], groupby=wr.Config(METHOD), layout=wr.Layout(x=8 * i, y=8, w=8, h=8)) for i, score in enumerate(SCORES)
@@ -43,7 +45,8 @@ def publish(sweep: Sweep, verdicts: list[Verdict]) -> str:
         raise ValueError("--wandb-report needs wandb-workspaces: pip install 'ssl_mnist[report]'") from error
     import wandb
 
-    project, entity = _destination(sweep)
+    tracking = _tracking(sweep)
+    project, entity = tracking.get("project", "ssl-mnist"), tracking.get("entity")
     if entity is not None or wandb.login(prompt=False, verify=False):
         try:
             report = build(sweep, verdicts, project, entity or str(wandb.Api(timeout=15).default_entity))
@@ -60,11 +63,10 @@ def publish(sweep: Sweep, verdicts: list[Verdict]) -> str:
     return f"report  not published, because {reason}; its specification is {path}. To publish: wandb login, wandb sync as above, {again}"
 
 
-def _destination(sweep: Sweep) -> tuple[str, str | None]:
-    """Project and entity that the sweep's first run was tracked under."""
+def _tracking(sweep: Sweep) -> dict[str, Any]:
+    """The settings that the sweep's first run was tracked under."""
     import yaml
 
-    tracking: dict[str, Any] = {}
     for run in sweep.runs[:1]:
-        tracking = yaml.safe_load((Path(run.folder) / ".hydra" / "config.yaml").read_text())["tracking"]
-    return tracking.get("project", "ssl-mnist"), tracking.get("entity")
+        return yaml.safe_load((Path(run.folder) / ".hydra" / "config.yaml").read_text())["tracking"]
+    return {}

@@ -15,7 +15,7 @@ class Projection(NamedTuple):
 
 
 def project(embeddings: Tensor, seed: int) -> dict[str, Projection]:
-    """(N, D) -> `pca` and `tsne`, which is started from PCA, on at most 50 principal components.
+    """(N, D) -> `pca` and `tsne`, which is started from PCA unless all points are one, on at most 50 principal components.
 
     Its perplexity is 30, or a third of the points where they are fewer than 90.
     """
@@ -23,7 +23,8 @@ def project(embeddings: Tensor, seed: int) -> dict[str, Projection]:
     pca = PCA(n_components=min(50, *values.shape), random_state=seed)
     components = pca.fit_transform(values)
     names = [f"component {i + 1} ({100 * share:.0f} % of the variance)" for i, share in enumerate(pca.explained_variance_ratio_[:2])]
-    tsne = TSNE(init="pca", perplexity=min(30, (len(values) - 1) / 3), random_state=seed)
+    init = "pca" if components[:, 0].std() > 0 else "random"  # of a collapsed encoder, which scikit-learn would divide by
+    tsne = TSNE(init=init, perplexity=min(30, (len(values) - 1) / 3), random_state=seed)
     return {
         "pca": Projection("PCA", components[:, :2], (names[0], names[1])),
         "tsne": Projection("t-SNE", tsne.fit_transform(components), ("", "")),
