@@ -2,7 +2,7 @@
 
     python benchmarks/comparison.py [overrides, as on the command line]
 
-Prints `seconds: X`, of the whole command, and its peak memory.
+Prints `seconds: X`, of the whole command, and the peak memory of its largest process.
 """
 
 import resource
@@ -18,4 +18,4 @@ with tempfile.TemporaryDirectory() as folder:
 seconds = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # macOS: bytes, Linux: KiB
 print(f"seconds: {seconds:.1f}")
-print(f"peak: {peak / 2**30:.2f} GiB")
+print(f"peak: {peak / 2**30:.2f} GiB, of the largest process")

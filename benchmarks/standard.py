@@ -61,7 +61,8 @@ def views_per_second(encoder: nn.Module, method, root: Path, indices: list[int],
 
 def settings() -> list[tuple[int, int]]:
     """The worker and thread counts that the standard side may choose from."""
-    return list(itertools.product((0, 1, 2), sorted({1, os.cpu_count() or 1})))
+    cores = os.cpu_count() or 1
+    return list(itertools.product(sorted({0, 1, 2, cores}), sorted({1, cores})))
 
 
 def fastest(candidates: list[tuple], speed: Callable[..., float]) -> tuple:

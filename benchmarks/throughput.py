@@ -56,7 +56,7 @@ def main() -> None:
     workers, torch_threads = best_standard
     mixed_threads = best_ours[str(cfg.precision)]
     print(f"encoder {cfg.choices.encoder} {list(cfg.encoder.widths)}, batch {batch_size}, medians of {ROUNDS} rounds of {STEPS} steps")
-    print(f"standard: {slow:,.0f} views/s, float32, {workers} workers, {torch_threads} threads, chosen from 0, 1, 2 and {threads}")
+    print(f"standard: {slow:,.0f} views/s, float32, {workers} workers, {torch_threads} threads, the fastest of {len(settings())} settings")
     print(f"ours: {mixed:,.0f} views/s, {auto.split(', ')[1]}, {mixed_threads} threads, augmentation {cfg.choices.augmentation}")
     print(f"ours: {full:,.0f} views/s, float32, {best_ours['32']} threads")
     for name, column in {"ratio": 1, "ratio_fp32": 2}.items():

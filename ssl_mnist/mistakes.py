@@ -56,10 +56,10 @@ def check(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
             bounds = f"at most {high:g}" if value > high else "above 0" if low == POSITIVE else f"at least {low:g}"
             raise ValueError(f"{key} must be {bounds}, got {value}")
     l2 = values["probe.l2"]
-    if not l2 or not all(isinstance(number, float | int) and number > 0 for number in l2):
+    if not l2 or min(l2) <= 0:
         raise ValueError(f"probe.l2 must be a list of numbers above 0, got {l2}")
     few = values["probe.few_labels"]
-    if not all(isinstance(number, int) and number > 0 for number in few):
+    if few and min(few) <= 0:
         raise ValueError(f"probe.few_labels must be a list of whole numbers above 0, got {few}")
     objective = values["objective"]
     if objective.startswith("test/"):

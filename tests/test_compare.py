@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from scipy import stats
 from ssl_mnist import compose
 from ssl_mnist.compare import configurations, read, rows, verdicts, write
 from ssl_mnist.compare.statistics import compare, estimate, sign_flip_p
-from ssl_mnist.resume import config_hash
+from ssl_mnist.resume import config_hash, remove_superseded
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001f61738550000000049454e44ae426082"
@@ -124,6 +125,32 @@ def test_what_is_broken_is_named(three_by_three):
     assert sweep.warnings == ["0-run/metrics.jsonl: line 4 is broken and left out"]
     assert len(sweep.runs) == 5
     assert {failure.error for failure in sweep.failures} == {"did not finish: 5-run has no summary.json", "no such thing"}
+
+
+def test_a_job_is_its_words_in_any_order(three_by_three):
+    """What failed or was killed is no failure once the same words, turned round, have finished."""
+    (three_by_three / "failures.jsonl").write_text(json.dumps({"overrides": ["seed=0", "method=simclr"], "error": "once"}) + "\n")
+    finished_run(three_by_three, 8, ["seed=1", "method=simclr"], 0.9)
+    (three_by_three / "8-run" / "summary.json").unlink()
+    assert read(three_by_three).failures == []
+    remove_superseded(three_by_three, three_by_three / "new", ["method=simclr", "seed=1"])
+    assert not (three_by_three / "8-run").exists() and len(read(three_by_three).runs) == 6
+
+
+def test_the_same_words_twice_count_once(three_by_three):
+    """They ran again because a YAML file had changed; the later run stands, and a warning says so."""
+    later = finished_run(three_by_three, "00", ["method=simclr", "seed=2"], 0.5)
+    os.utime(later / "summary.json", (time.time() + 60,) * 2)
+    sweep = read(three_by_three)
+    assert [run.summary["test/linear_accuracy"] for run in configurations(sweep.runs)["simclr"]] == pytest.approx([0.95, 0.951, 0.5])
+    assert sweep.warnings == ["1 of the runs left out: the same words ran again later, when a YAML file said something else"]
+
+
+def test_the_page_counts_its_comparisons_and_says_what_its_plots_show(three_by_three):
+    write(three_by_three)
+    page = (three_by_three / "comparison.html").read_text()
+    assert "2 comparisons, each by its own interval" in page and page.count("<th scope=col><button>") > 5
+    assert 'aria-label="test linear accuracy, % by wall time, s"' in page
 
 
 def test_empty_folder_is_one_line(tmp_path):

@@ -1,6 +1,8 @@
 """The W&B report of a sweep and the W&B sweep file: every name in them exists in a real run."""
 
 import json
+import re
+import shutil
 
 import pytest
 import wandb
@@ -39,6 +41,15 @@ def test_without_a_key_the_specification_is_written(sweep, tmp_path):
     kinds = {"Run History Line Plot", "Bar Chart", "Run Comparer", "Media Browser"}
     assert all(kind in text for kind in kinds) and found.folder.name in text
     assert json.loads(text)["blocks"]
+
+
+def test_a_sweep_of_another_group_is_found_by_it(sweep, tmp_path):
+    folder = tmp_path / "sweep"
+    shutil.copytree(sweep[0], folder / sweep[0].name)
+    config = folder / sweep[0].name / ".hydra" / "config.yaml"
+    config.write_text(re.sub(r"group: .*", "group: mine", config.read_text()))
+    wandb_report.publish(read(folder), [])
+    assert "mine" in (folder / "wandb_report.json").read_text()
 
 
 def test_with_a_server_it_is_saved(sweep, monkeypatch):

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,33 +12,42 @@ from ssl_mnist.compare.runs import Run, Sweep, is_number
 from ssl_mnist.compare.statistics import Verdict, percent
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999"]
+DASHES = ["solid", "dash", "dot", "dashdot"]  # and markers' shapes, from the ninth configuration on
 VAL = ("val/linear_accuracy", "val/linear_map_accuracy", "val/knn_accuracy")
 MAX_PICTURES, MAX_CURVES, MAX_VERDICTS = 12, 60, 60  # so that a page of 500 runs stays small; what is left out is linked
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #666; --line: #ddd; --paper: #fff; --bad: #b00020; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --soft: #aaa; --line: #444; --paper: #161616; --bad: #ff8a80; } }
+:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #666; --line: #ddd; --paper: #fff; --bad: #b00020; --link: #1f6fb2; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e8; --soft: #aaa; --line: #444; --paper: #161616; --bad: #ff8a80; --link: #6cb4ee; }
+}
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem; margin: auto; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { cursor: pointer; } th { white-space: normal; vertical-align: bottom; }
-th:after { content: " ↕"; color: var(--soft); }
-code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: #3b8ed0; }
+th:first-child, td:first-child { text-align: left; } th { white-space: normal; vertical-align: bottom; }
+th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: inherit; cursor: pointer; }
+th button:after { content: " ↕"; color: var(--soft); } th[aria-sort=ascending] button:after { content: " ↑"; }
+th[aria-sort=descending] button:after { content: " ↓"; }
+.xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .cbaxis text, .cbtitle text { fill: var(--soft) !important; }
+code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: var(--link); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; } .pictures img { width: 100%; }
 figure { margin: 0; } li { margin: .3rem 0; }
 @media print {
-  body { max-width: none; } h2 { break-after: avoid; } figure, tr, li, .plotly-graph-div { break-inside: avoid; } th:after { content: ""; }
+  body { max-width: none; } h2 { break-after: avoid; } figure, tr, li, .plotly-graph-div { break-inside: avoid; }
+  th button:after { content: ""; }
   .wide { overflow: visible; } table { font-size: 8pt; } th, td { padding: .2rem .25rem; white-space: normal; }
 }
 """
-# Sorting by a click on a column's head; everything else that moves on the page is plotly's.
+# Sorting by a column's head, which is a button; everything else that moves on the page is plotly's.
 SORT = """
-for (const head of document.querySelectorAll("th")) head.onclick = () => {
-  const body = head.closest("table").tBodies[0], i = head.cellIndex, up = head.dataset.up = head.dataset.up === "1" ? "0" : "1";
+for (const head of document.querySelectorAll("th")) head.firstChild.onclick = () => {
+  const body = head.closest("table").tBodies[0], i = head.cellIndex, up = head.ariaSort !== "ascending";
+  for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", up ? "ascending" : "descending");
   const value = row => row.cells[i].dataset.value ?? row.cells[i].textContent;
   const order = (a, b) => { const x = value(a), y = value(b); return isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y; };
-  body.append(...[...body.rows].sort((a, b) => up === "1" ? order(a, b) : order(b, a)));
+  body.append(...[...body.rows].sort((a, b) => up ? order(a, b) : order(b, a)));
 };
 """
 
@@ -102,9 +112,10 @@ def _table(table: list[dict[str, Any]]) -> str:
             else:
                 cells.append(f"<td data-value={mean}>{f'{mean:,.0f}' if key in costs else percent(mean, width)}</td>")
         body.append(f"<tr>{''.join(cells)}<td>{row['data/source']}</td></tr>")
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    head = "".join(f"<th scope=col><button>{html.escape(name)}</button></th>" for name in heads)
     note = "<p class=soft>Mean ± half width of the 95 % confidence interval (Student's t) over n seeds. A click on a head sorts.</p>"
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{note}"
+    rows = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    return f"<div class=wide tabindex=0 role=region aria-label=Scores>{rows}</div>{note}"
 
 
 def _verdicts(verdicts: list[Verdict]) -> str:
@@ -113,7 +124,9 @@ def _verdicts(verdicts: list[Verdict]) -> str:
     shown = [f"<li>{html.escape(verdict.words)}</li>" for verdict in verdicts[:MAX_VERDICTS]]
     rest = len(verdicts) - len(shown)
     more = f"<p class=soft>{rest} more in comparison.json.</p>" if rest else ""
-    return f"<ul>{''.join(shown)}</ul>{more}"
+    num = len(verdicts)
+    caution = f"<p class=soft>{num} comparisons, each by its own interval: where there is no difference, one in 20 says better.</p>"
+    return f"<ul>{''.join(shown)}</ul>{more}{caution if num > 1 else ''}"
 
 
 def _figure(title_x: str, title_y: str) -> go.Figure:
@@ -126,13 +139,24 @@ def _figure(title_x: str, title_y: str) -> go.Figure:
         height=380,
         xaxis={"title": {"text": title_x}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False},
         yaxis={"title": {"text": title_y}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False},
-        legend={"orientation": "h", "y": -0.25},
     )
     return figure
 
 
 def _plot(figure: go.Figure) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True, "displayModeBar": False})
+    """With room below for as many rows as the legend needs, its columns being as wide as its longest name."""
+    names = [trace.name for trace in figure.data if trace.name]
+    if len(names) > 1:
+        rows = math.ceil(len(names) / max(1, 900 // (50 + 8 * max(map(len, names)))))
+        legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
+        figure.update_layout(height=360 + 20 * rows, margin_b=60 + 20 * rows, legend=legend)
+    label = html.escape(f"{figure.layout.yaxis.title.text} by {figure.layout.xaxis.title.text}", quote=True)
+    plot = figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True, "displayModeBar": False})
+    return f'<div role=img aria-label="{label}">{plot}</div>'
+
+
+def _style(i: int) -> dict[str, Any]:
+    return {"color": COLOURS[i % len(COLOURS)]}
 
 
 def _losses(groups: dict[str, list[Run]]) -> go.Figure:
@@ -142,16 +166,16 @@ def _losses(groups: dict[str, list[Run]]) -> go.Figure:
         history = [row for row in runs[0].history if "pretrain/loss" in row]
         first = history[0]["pretrain/loss"] if history else 1
         x, y = [row["epoch"] for row in history], [row["pretrain/loss"] / first for row in history]
-        figure.add_scatter(x=x, y=y, name=name, mode="lines", line={"color": COLOURS[i % len(COLOURS)]})
+        figure.add_scatter(x=x, y=y, name=name, mode="lines", line=_style(i) | {"dash": DASHES[i // len(COLOURS) % len(DASHES)]})
     return figure
 
 
 def _cost(groups: dict[str, list[Run]]) -> go.Figure:
     figure = _figure("wall time, s", "test linear accuracy, %")
-    for i, (name, runs) in enumerate(groups.items()):
+    for i, (name, runs) in enumerate(list(groups.items())[:MAX_CURVES]):
         x, y = [run.summary["seconds"] for run in runs], [100 * run.summary["test/linear_accuracy"] for run in runs]
         text = [f"seed {run.seed}" for run in runs]
-        figure.add_scatter(x=x, y=y, name=name, text=text, mode="markers", marker={"color": COLOURS[i % len(COLOURS)], "size": 10})
+        figure.add_scatter(x=x, y=y, name=name, text=text, mode="markers", marker=_style(i) | {"size": 10, "symbol": i // len(COLOURS)})
     return figure
 
 
@@ -160,7 +184,7 @@ def _classes(groups: dict[str, list[Run]]) -> go.Figure:
     for i, (name, runs) in enumerate(list(groups.items())[:MAX_CURVES]):
         columns = list(zip(*(run.summary["test/per_class_accuracy"] for run in runs), strict=True))
         y = [100 * sum(column) / len(column) for column in columns]
-        figure.add_bar(x=[str(k) for k in range(len(y))], y=y, name=name, marker={"color": COLOURS[i % len(COLOURS)]})
+        figure.add_bar(x=[str(k) for k in range(len(y))], y=y, name=name, marker=_style(i))
     low = min(min(trace.y) for trace in figure.data)
     figure.update_yaxes(range=[low - (100 - low) * 0.3 - 0.5, 100])
     figure.update_xaxes(type="category")

@@ -37,14 +37,16 @@ class Sweep:
 
 def read(folder: Path) -> Sweep:
     """Everything under a sweep's folder. Raises ValueError where it holds no run at all, finished or failed."""
-    runs: list[Run] = []
+    newest: dict[tuple[Any, ...], Run] = {}
+    superseded = 0
     unfinished: dict[tuple[str, ...], Failure] = {}  # by job: its words, in whatever order they came
     warnings: list[str] = []
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; name one of outputs/sweeps/")
     recorded = {tuple(sorted(row["overrides"])): Failure(**row) for row in _rows(folder / FAILURES, warnings)}
     done = set()
-    for job in sorted(path.parent for path in folder.glob("*/.hydra")):
+    jobs = [path.parent for path in folder.glob("*/.hydra")]
+    for job in sorted(jobs, key=lambda job: (_finished_at(job), job)):
         overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()) or []
         if not (job / "summary.json").is_file():
             unfinished[tuple(sorted(overrides))] = Failure(overrides, f"did not finish: {job.name} has no summary.json")
@@ -53,7 +55,13 @@ def read(folder: Path) -> Sweep:
         summary = json.loads((job / "summary.json").read_text())
         pairs = [override.lstrip("+").partition("=")[::2] for override in overrides]
         settings = {key: value for key, value in pairs if key != "seed"}
-        runs.append(Run(job, settings, summary["seed"], summary, _rows(job / "metrics.jsonl", warnings)))
+        run = Run(job, settings, summary["seed"], summary, _rows(job / "metrics.jsonl", warnings))
+        same = (*sorted(settings.items()), run.seed, summary["data/source"], summary["versions/ssl_mnist"])
+        superseded += same in newest
+        newest[same] = run
+    runs = sorted(newest.values(), key=lambda run: run.folder)
+    if superseded:
+        warnings.append(f"{superseded} of the runs left out: the same words ran again later, when a YAML file said something else")
     failures = [failure for job, failure in (unfinished | recorded).items() if job not in done]  # others failed once, and finished later
     if not runs and not failures:
         raise ValueError(f"{folder} holds no run; name a folder of outputs/sweeps/ that a sweep (-m) has filled")
@@ -64,6 +72,11 @@ def read(folder: Path) -> Sweep:
     multirun = folder / "multirun.yaml"
     words = yaml.safe_load(multirun.read_text())["hydra"]["overrides"]["task"] if multirun.is_file() else []
     return Sweep(folder, runs, failures, warnings, words)
+
+
+def _finished_at(job: Path) -> float:
+    summary = job / "summary.json"
+    return summary.stat().st_mtime if summary.is_file() else 0.0
 
 
 def configurations(runs: list[Run]) -> dict[str, list[Run]]:
