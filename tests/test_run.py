@@ -176,7 +176,7 @@ BAD = {
     "encoder.num_maps=5": "encoder.num_maps must be in 1..4, the number of layers, got 5",
     "encoder.cells=0": "encoder.cells must be 1 or more, got 0",
     "encoder.strides=[2,2,2,0]": "encoder.widths and encoder.strides must be 1 or more, got [16, 32, 64, 128] and [2, 2, 2, 0]",
-    "optimizer.betas=[a,b]": "optimizer.betas must be a list like [0.9, 0.999], got ['a', 'b']",
+    "optimizer.betas=[a,b]": "optimizer.betas must be a list like [0.9, 0.99], got ['a', 'b']",
     "~device": "device cannot be removed",
     "~probe.knn_k": "probe.knn_k cannot be removed",
     "encoder.widths=[3]": "encoder.widths and encoder.strides must be equally long",
