@@ -238,7 +238,7 @@ Groups and their options (group=option):
 {groups}
 
 Examples:
-  python -m ssl_mnist                                                       the default: SimCLR, about two minutes
+  python -m ssl_mnist                                                       the default: SimCLR, a few minutes
   python -m ssl_mnist experiment=smoke                                      5,000 digits, seconds, for a first look
   python -m ssl_mnist method=rotation encoder=conv_deep pretrain.epochs=2   any group, any number
   python -m ssl_mnist -m method=autoencoder,rotation,simclr seed=0,1,2      a sweep (-m), every combination
