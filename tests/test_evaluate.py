@@ -189,12 +189,13 @@ def test_what_the_protocol_says_reaches_the_probes(shift, monkeypatch):
     """L2 is chosen by val, the last fit has it and train + val, and so has the k-NN's bank for test; features are moved where asked."""
     seen = {"extract": [], "select": [], "refit": [], "knn": []}
     extract_, select, fit, predict = evaluate.extract, linear.select, linear.fit, knn.predict
-    data = dataset(2.0)
+    data, chosen = dataset(2.0), []
 
     def watch_select(x, y, val_x, val_y, num_classes, l2):
         seen["select"].append((len(x), torch.equal(val_y, data.val.labels), len(val_x), l2))
         monkeypatch.setattr(linear, "fit", fit)  # its own fits are not the last one
         found = select(x, y, val_x, val_y, num_classes, l2)
+        chosen.append(found[0].l2)
         monkeypatch.setattr(linear, "fit", watch_fit)
         return found
 
@@ -214,11 +215,10 @@ def test_what_the_protocol_says_reaches_the_probes(shift, monkeypatch):
     monkeypatch.setattr(linear, "select", watch_select)
     monkeypatch.setattr(linear, "fit", watch_fit)
     monkeypatch.setattr(knn, "predict", watch_knn)
-    found = scores(data, shift)
-    suffixes = ("", "_shifts")[: 1 + shift]
+    scores(data, shift)
     few = [(num, True, 200, L2) for num in PROBE["few_labels"] for _ in range(PROBE["num_draws"])]
     assert seen["select"] == [(800, True, 200, L2), *few] * (1 + shift)
-    assert seen["refit"] == [(1000, 1000, found[f"probe/linear{suffix}_l2"]) for suffix in suffixes]
+    assert seen["refit"] == [(1000, 1000, l2) for l2 in chosen[:: 1 + len(few)]]
     assert seen["knn"] == [(800, 800, 200, 20, 0.07)] * (1 + shift) + [(1000, 1000, 400, 20, 0.07)] * (1 + shift)
     assert seen["extract"] == [(num, pixels) for num in (1000, 400) for pixels in range(1 + shift)]
 
