@@ -124,8 +124,8 @@ def _verdicts(verdicts: list[Verdict]) -> str:
     shown = [f"<li>{html.escape(verdict.words)}</li>" for verdict in verdicts[:MAX_VERDICTS]]
     rest = len(verdicts) - len(shown)
     more = f"<p class=soft>{rest} more in comparison.json.</p>" if rest else ""
-    num = len(verdicts)
-    caution = f"<p class=soft>{num} comparisons, each by its own interval: where there is no difference, one in 20 says better.</p>"
+    num = sum(not math.isnan(verdict.p) for verdict in verdicts)  # which were decided
+    caution = f"<p class=soft>{num} comparisons, each by its own interval: where there is no difference, about one in 20 says better.</p>"
     return f"<ul>{''.join(shown)}</ul>{more}{caution if num > 1 else ''}"
 
 
