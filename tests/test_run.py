@@ -102,10 +102,8 @@ def test_same_seed_same_run_and_labels_do_not_reach_pretraining(tmp_path, monkey
     """Two runs agree to the bit, one of another seed does not. With the labels shuffled the encoder is still the same, and only the
     probes suffer."""
     first, second = (run(compose(*TINY), tmp_path / name) for name in "ab")
-    run(compose(*TINY, "seed=1", "pretrain.epochs=0"), tmp_path / "seed1")
-    run(compose(*TINY, "pretrain.epochs=0"), tmp_path / "seed0")
-    weights = [load_encoder(tmp_path / name / "encoder.pt").layers[0][0].weight for name in ("seed0", "seed1")]
-    assert not torch.equal(*weights)
+    run(compose(*TINY, "seed=1"), tmp_path / "other")
+    assert not torch.equal(*(load_encoder(tmp_path / name / "encoder.pt").layers[0][0].weight for name in ("a", "other")))
     scores = [name for name in first if name.startswith(("val/", "test/"))]
     assert {name: first[name] for name in scores} == {name: second[name] for name in scores}
 

@@ -49,7 +49,7 @@ def test_a_sweep_of_another_group_is_found_by_it(sweep, tmp_path):
     config = folder / sweep[0].name / ".hydra" / "config.yaml"
     config.write_text(re.sub(r"group: .*", "group: mine", config.read_text()))
     wandb_report.publish(read(folder), [])
-    assert "mine" in (folder / "wandb_report.json").read_text()
+    assert '"mine"' in (folder / "wandb_report.json").read_text()
 
 
 def test_with_a_server_it_is_saved(sweep, monkeypatch):

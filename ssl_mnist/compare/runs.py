@@ -39,19 +39,19 @@ def read(folder: Path) -> Sweep:
     """Everything under a sweep's folder. Raises ValueError where it holds no run at all, finished or failed."""
     newest: dict[tuple[Any, ...], Run] = {}
     superseded = 0
-    unfinished: dict[tuple[str, ...], Failure] = {}  # by job: its words, in whatever order they came
+    failures: list[Failure] = []
     warnings: list[str] = []
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; name one of outputs/sweeps/")
     recorded = {tuple(sorted(row["overrides"])): Failure(**row) for row in _rows(folder / FAILURES, warnings)}
-    done = set()
     jobs = [path.parent for path in folder.glob("*/.hydra")]
     for job in sorted(jobs, key=lambda job: (_finished_at(job), job)):
         overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()) or []
         if not (job / "summary.json").is_file():
-            unfinished[tuple(sorted(overrides))] = Failure(overrides, f"did not finish: {job.name} has no summary.json")
+            if tuple(sorted(overrides)) not in recorded:
+                failures.append(Failure(overrides, f"did not finish: {job.name} has no summary.json"))
             continue
-        done.add(tuple(sorted(overrides)))
+        recorded.pop(tuple(sorted(overrides)), None)  # it failed once and finished later
         summary = json.loads((job / "summary.json").read_text())
         pairs = [override.lstrip("+").partition("=")[::2] for override in overrides]
         settings = {key: value for key, value in pairs if key != "seed"}
@@ -62,7 +62,7 @@ def read(folder: Path) -> Sweep:
     runs = sorted(newest.values(), key=lambda run: run.folder)
     if superseded:
         warnings.append(f"{superseded} of the runs left out: the same words ran again later, when a YAML file said something else")
-    failures = [failure for job, failure in (unfinished | recorded).items() if job not in done]  # others failed once, and finished later
+    failures += recorded.values()
     if not runs and not failures:
         raise ValueError(f"{folder} holds no run; name a folder of outputs/sweeps/ that a sweep (-m) has filled")
     for key in ("data/source", "versions/ssl_mnist"):

@@ -67,6 +67,6 @@ def _tracking(sweep: Sweep) -> dict[str, Any]:
     """The settings that the sweep's first run was tracked under."""
     import yaml
 
-    for run in sweep.runs[:1]:
-        return yaml.safe_load((Path(run.folder) / ".hydra" / "config.yaml").read_text())["tracking"]
-    return {}
+    if not sweep.runs:
+        return {}
+    return yaml.safe_load((Path(sweep.runs[0].folder) / ".hydra" / "config.yaml").read_text())["tracking"]
