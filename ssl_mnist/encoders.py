@@ -94,6 +94,12 @@ def _conv(num_in: int, num_out: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(num_in, num_out, 3, stride, 1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU(inplace=True)]
 
 
+def _separable(num_in: int, num_out: int, stride: int) -> list[nn.Module]:
+    """Each channel by itself, then all of a position: the depthwise separable convolution of MobileNet (Howard et al. 2017)."""
+    depthwise = nn.Conv2d(num_in, num_in, 3, stride, 1, groups=num_in, bias=False)
+    return [depthwise, nn.Conv2d(num_in, num_out, 1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU(inplace=True)]
+
+
 def _conv_decoder(dim: int, widths: list[int], strides: list[int], channels: int, size: int) -> nn.Module:
     """Linear to the map, then one up-sampling convolution for each of the encoder's widths, in reverse."""
     sizes = [size]
@@ -142,9 +148,10 @@ class Conv(MapEncoder):
 class _Residual(nn.Module):
     """A basic residual block (He et al. 2016, figure 2): two convolutions around an identity or a 1 x 1 projection."""
 
-    def __init__(self, num_in: int, num_out: int, stride: int) -> None:
+    def __init__(self, num_in: int, num_out: int, stride: int, separable: bool) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_conv(num_in, num_out, stride), *_conv(num_out, num_out, 1)[:2])
+        layers = _separable if separable else _conv
+        self.body = nn.Sequential(*layers(num_in, num_out, stride), *layers(num_out, num_out, 1)[:-1])
         same = num_in == num_out and stride == 1
         self.skip = nn.Identity() if same else nn.Sequential(nn.Conv2d(num_in, num_out, 1, stride, bias=False), nn.BatchNorm2d(num_out))
 
@@ -153,13 +160,28 @@ class _Residual(nn.Module):
 
 
 class ConvDeep(MapEncoder):
-    """A small residual network: a strided stem of `widths[0]` channels, then one basic block for each further width."""
+    """A small residual network: a strided stem of `widths[0]` channels, then one basic block for each further width.
+
+    The convolutions of the last `separable` blocks, where channels are many and positions few, are depthwise separable.
+    """
 
     def __init__(
-        self, widths: list[int], strides: list[int], cells: int, channels: int, size: int, mean: list[float], std: list[float]
+        self,
+        widths: list[int],
+        strides: list[int],
+        separable: int,
+        cells: int,
+        channels: int,
+        size: int,
+        mean: list[float],
+        std: list[float],
     ) -> None:
         super().__init__(widths, strides, 1, cells, channels, size, mean, std)
-        blocks = [_Residual(a, b, stride) for a, b, stride in zip(widths, widths[1:], strides[1:], strict=False)]
+        num_blocks = len(widths) - 1
+        if not 0 <= separable <= num_blocks:
+            raise ValueError(f"encoder.separable must be in 0..{num_blocks}, the number of blocks, got {separable}")
+        shapes = zip(widths, widths[1:], strides[1:], strict=False)
+        blocks = [_Residual(*shape, separable=i >= num_blocks - separable) for i, shape in enumerate(shapes)]
         self.trunk = nn.Sequential(*_conv(channels, widths[0], strides[0]), *blocks)
 
     def feature_map(self, images: Tensor) -> Tensor:
