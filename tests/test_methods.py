@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import METHODS
 from hydra.utils import instantiate
+from torch import nn
 from torch.nn import functional as F
 
 from ssl_mnist import compose
@@ -133,6 +134,14 @@ def test_a_map_of_several_layers():
     torch.testing.assert_close(found[:, :6, 0, 0], lower[:, :, :2, :2].amax((2, 3)))
     torch.testing.assert_close(found[:, 6:], encoder.layers[2](lower))
     assert encoder.decoder()(encoder.pool(found)).shape == (3, 1, 28, 28)
+
+
+def test_the_last_blocks_are_separable():
+    """There a channel's 3 x 3 neighbourhood is seen by itself; in the stem and in the first block all channels are seen at once."""
+    encoder = instantiate(compose("encoder=conv_deep", "encoder.separable=2").encoder, **FACTS)
+    spatial = [layer for layer in encoder.trunk.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)]
+    assert [layer.groups for layer in spatial] == [1, 1, 1, 64, 128, 128, 128]
+    assert encoder(torch.rand(2, 1, 28, 28)).shape == (2, encoder.dim)
 
 
 def test_encoder_normalises_its_input():

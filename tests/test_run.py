@@ -172,6 +172,7 @@ BAD = {
     "probe.l2=[]": "probe.l2 must be a list of numbers above 0, got []",
     "encoder.widths=3": "encoder.widths must be a list like [16, 32, 64, 128], got 3",
     "encoder.num_maps=5": "encoder.num_maps must be in 1..4, the number of layers, got 5",
+    "encoder=conv_deep encoder.separable=4": "encoder.separable must be in 0..3, the number of blocks, got 4",
     "encoder.cells=0": "encoder.cells must be 1 or more, got 0",
     "encoder.strides=[2,2,2,0]": "encoder.widths and encoder.strides must be 1 or more, got [16, 32, 64, 128] and [2, 2, 2, 0]",
     "optimizer.betas=[a,b]": "optimizer.betas must be a list like [0.9, 0.99], got ['a', 'b']",
@@ -195,7 +196,7 @@ BAD = {
 @pytest.mark.parametrize("argument", BAD)
 def test_bad_input_ends_in_one_line_and_leaves_nothing(argument, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    status, text = main(monkeypatch, capsys, "data=mnist_5k", argument)
+    status, text = main(monkeypatch, capsys, "data=mnist_5k", *argument.split())
     assert status == 1
     (line,) = text.strip().splitlines()
     assert line.startswith("ssl_mnist: ") and BAD[argument] in line
