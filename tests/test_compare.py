@@ -100,9 +100,16 @@ def test_files_hold_the_table_and_the_page_stands_alone(three_by_three):
 def test_what_was_swept_names_the_configurations(tmp_path):
     for number, (lr, seed) in enumerate(itertools.product(("1e-3", "1e-2"), (0, 1))):
         finished_run(tmp_path, number, [f"optimizer.lr={lr}", f"seed={seed}", "experiment=smoke"], 0.9)
-    assert list(configurations(read(tmp_path).runs)) == ["optimizer.lr=1e-2", "optimizer.lr=1e-3"]
+    assert list(configurations(read(tmp_path).runs)) == ["optimizer.lr=1e-3", "optimizer.lr=1e-2"]
     write(tmp_path)
     assert "Effect of optimizer.lr" in (tmp_path / "comparison.html").read_text()
+
+
+def test_numbers_that_were_swept_stand_by_size(tmp_path):
+    for number, words in enumerate(itertools.product(["epochs=16", "epochs=2", "epochs=8"], ["lr=19e-4", "lr=1e-4"])):
+        finished_run(tmp_path, number, list(words), 0.9)
+    names = list(configurations(read(tmp_path).runs))
+    assert names == [f"epochs={epochs} lr={lr}" for epochs in (2, 8, 16) for lr in ("1e-4", "19e-4")]
 
 
 @pytest.mark.parametrize("key,value", [("data/source", "packaged-5k"), ("versions/ssl_mnist", "2")])

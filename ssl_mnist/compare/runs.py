@@ -80,16 +80,24 @@ def _finished_at(job: Path) -> float:
 
 
 def configurations(runs: list[Run]) -> dict[str, list[Run]]:
-    """Runs that differ in nothing but their seed, under what tells them from the others; each list in the order of its seeds."""
+    """Runs that differ in nothing but their seed, under what tells them from the others; each list in the order of its seeds.
+
+    The configurations stand in the order of what was swept, numbers by size.
+    """
     rows = [run.settings | {"data/source": run.summary["data/source"], "version": run.summary["versions/ssl_mnist"]} for run in runs]
     keys = list(dict.fromkeys(key for row in rows for key in row))
     swept = [key for key in keys if len({row.get(key) for row in rows}) > 1]
     shown = {key: _short({row[key] for row in rows if key in row}) for key in swept}
     groups: dict[str, list[Run]] = {}
-    for run, row in zip(runs, rows, strict=True):
+    for run, row in sorted(zip(runs, rows, strict=True), key=lambda pair: [_by_size(pair[1].get(key, "")) for key in swept]):
         parts = [row[key] if key == "method" else f"{key}={shown[key][row[key]]}" for key in swept if key in row]
         groups.setdefault(" ".join(parts) or run.summary["choices/method"], []).append(run)
-    return {name: sorted(group, key=lambda run: run.seed) for name, group in sorted(groups.items())}
+    return {name: sorted(group, key=lambda run: run.seed) for name, group in groups.items()}
+
+
+def _by_size(value: str) -> tuple[float, str]:
+    """A key to sort by: numbers by size, texts after them."""
+    return (float(value), "") if is_number(value) else (math.inf, value)
 
 
 def _short(values: set[str]) -> dict[str, str]:
