@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from ssl_mnist.compare.runs import Run, Sweep, is_number
+from ssl_mnist.compare.runs import Run, Sweep, by_size, is_number
 from ssl_mnist.compare.statistics import Verdict, percent
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999"]
@@ -205,7 +205,7 @@ def _effects(groups: dict[str, list[Run]]) -> str:
 
     def values(key: str) -> list[str]:
         found = {run.settings.get(key, "default") for run in runs}
-        return sorted(found, key=lambda value: (not is_number(value), float(value) if is_number(value) else 0.0, value))
+        return sorted(found, key=by_size)
 
     if len(swept) == 2:
         first, second = swept

@@ -89,13 +89,13 @@ def configurations(runs: list[Run]) -> dict[str, list[Run]]:
     swept = [key for key in keys if len({row.get(key) for row in rows}) > 1]
     shown = {key: _short({row[key] for row in rows if key in row}) for key in swept}
     groups: dict[str, list[Run]] = {}
-    for run, row in sorted(zip(runs, rows, strict=True), key=lambda pair: [_by_size(pair[1].get(key, "")) for key in swept]):
+    for run, row in sorted(zip(runs, rows, strict=True), key=lambda pair: [by_size(pair[1].get(key, "")) for key in swept]):
         parts = [row[key] if key == "method" else f"{key}={shown[key][row[key]]}" for key in swept if key in row]
         groups.setdefault(" ".join(parts) or run.summary["choices/method"], []).append(run)
     return {name: sorted(group, key=lambda run: run.seed) for name, group in groups.items()}
 
 
-def _by_size(value: str) -> tuple[float, str]:
+def by_size(value: str) -> tuple[float, str]:
     """A key to sort by: numbers by size, texts after them."""
     return (float(value), "") if is_number(value) else (math.inf, value)
 
