@@ -45,17 +45,22 @@ def test_the_worked_method_works(tmp_path, monkeypatch):
 
 
 def test_every_override_in_the_readme_composes():
-    """And the cookbook's: of a sweep, each value by itself; Hydra's own settings are its own, and VICReg is not there yet."""
+    """And the cookbook's, a command's words together; of a sweep, the first values of all keys, then the second ones, and so on.
+
+    Hydra's own settings are its own, and VICReg is not there yet.
+    """
     text = README + (REPOSITORY / "docs" / "cookbook.md").read_text()
     commands = re.findall(r"python -m ssl_mnist (?:-m )?((?:'?[~+]?[\w./]+=[^\n`#]+))", text)
     assert len(commands) >= 20
     for words in commands:
+        columns = []
         for word in shlex.split(words):
             key, _, values = word.partition("=")
             if key.lstrip("+").startswith("hydra") or "vicreg" in word or "<" in word or "=" not in word:
                 continue
-            for value in [values] if values.startswith("[") else values.split(","):
-                compose(f"{key}={value}")
+            columns.append([f"{key}={value}" for value in ([values] if values.startswith("[") else values.split(","))])
+        for i in range(max(map(len, columns), default=0)):
+            compose(*(column[min(i, len(column) - 1)] for column in columns))
 
 
 def test_the_tree_names_every_file():
