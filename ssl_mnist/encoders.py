@@ -95,7 +95,10 @@ def _conv(num_in: int, num_out: int, stride: int) -> list[nn.Module]:
 
 
 def _separable(num_in: int, num_out: int, stride: int) -> list[nn.Module]:
-    """Each channel by itself, then all of a position: the depthwise separable convolution of MobileNet (Howard et al. 2017)."""
+    """Each channel by itself, then all channels of a position: a depthwise separable convolution, without BatchNorm in between.
+
+    After MobileNet (Howard et al. 2017, https://arxiv.org/abs/1704.04861, section 3.1), which has one there.
+    """
     depthwise = nn.Conv2d(num_in, num_in, 3, stride, 1, groups=num_in, bias=False)
     return [depthwise, nn.Conv2d(num_in, num_out, 1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU(inplace=True)]
 
