@@ -97,7 +97,7 @@ def configurations(runs: list[Run]) -> dict[str, list[Run]]:
 
 def by_size(value: str) -> tuple[float, str]:
     """A key to sort by: numbers by size, texts after them."""
-    return (float(value), "") if is_number(value) else (math.inf, value)
+    return float(value) if is_number(value) else math.inf, value
 
 
 def _short(values: set[str]) -> dict[str, str]:
