@@ -43,10 +43,15 @@ class Encoder(nn.Module):
 class MapEncoder(Encoder):
     """An encoder whose embedding is its feature map, pooled: the mean and the maximum of each channel, side by side.
 
+    The feature map holds the maps of the last `num_maps` layers, those that are larger max-pooled to the last one's size
+    (hypercolumns, Hariharan et al. 2015, https://arxiv.org/abs/1411.5752).
+
     The mean says how much of a feature there is, the maximum whether there is any; digits need both. `cells` is 1 for one maximum a
     channel, or more for the maxima in cells x cells parts of the map, which say where (spatial pyramid pooling, He et al. 2014,
     https://arxiv.org/abs/1406.4729).
     """
+
+    layers: nn.ModuleList  # from map to map, the first from normalised images
 
     def __init__(
         self,
@@ -74,7 +79,11 @@ class MapEncoder(Encoder):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, h, w)."""
-        raise NotImplementedError
+        maps = [self.normalise(images)]
+        for layer in self.layers:
+            maps.append(layer(maps[-1]))
+        *larger, last = maps[-self.num_maps :]
+        return torch.cat([*(max_pool(each, last.shape[-1]) for each in larger), last], dim=1) if larger else last
 
     def pool(self, feature_map: Tensor) -> Tensor:
         """(B, K, h, w) -> (B, D), D = K (1 + cells^2)."""
@@ -120,9 +129,7 @@ def _conv_decoder(dim: int, widths: list[int], strides: list[int], channels: int
 class Conv(MapEncoder):
     """A plain stack of 3 x 3 convolutions with BatchNorm and ReLU.
 
-    `widths` and `strides` hold one number a convolution. A first stride of 2 keeps the costly full-resolution layer out. The
-    feature map holds the maps of the last `num_maps` convolutions, those that are larger max-pooled to the last one's size
-    (hypercolumns, Hariharan et al. 2015, https://arxiv.org/abs/1411.5752).
+    `widths` and `strides` hold one number a convolution. A first stride of 2 keeps the costly full-resolution layer out.
     """
 
     def __init__(
@@ -139,13 +146,6 @@ class Conv(MapEncoder):
         super().__init__(widths, strides, num_maps, cells, channels, size, mean, std)
         shapes = zip([channels, *widths], widths, strides, strict=False)
         self.layers = nn.ModuleList(nn.Sequential(*_conv(*shape)) for shape in shapes)
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        maps = [self.normalise(images)]
-        for layer in self.layers:
-            maps.append(layer(maps[-1]))
-        *larger, last = maps[-self.num_maps :]
-        return torch.cat([*(max_pool(each, last.shape[-1]) for each in larger), last], dim=1) if larger else last
 
 
 class _Residual(nn.Module):
@@ -173,22 +173,20 @@ class ConvDeep(MapEncoder):
         widths: list[int],
         strides: list[int],
         separable: int,
+        num_maps: int,
         cells: int,
         channels: int,
         size: int,
         mean: list[float],
         std: list[float],
     ) -> None:
-        super().__init__(widths, strides, 1, cells, channels, size, mean, std)
+        super().__init__(widths, strides, num_maps, cells, channels, size, mean, std)
         num_blocks = len(widths) - 1
         if not 0 <= separable <= num_blocks:
             raise ValueError(f"encoder.separable must be in 0..{num_blocks}, the number of blocks, got {separable}")
         shapes = zip(widths, widths[1:], strides[1:], strict=False)
         blocks = [_Residual(*shape, separable=i >= num_blocks - separable) for i, shape in enumerate(shapes)]
-        self.trunk = nn.Sequential(*_conv(channels, widths[0], strides[0]), *blocks)
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        return self.trunk(self.normalise(images))
+        self.layers = nn.ModuleList([nn.Sequential(*_conv(channels, widths[0], strides[0])), *blocks])
 
 
 class MLP(Encoder):

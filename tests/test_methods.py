@@ -123,9 +123,10 @@ def test_pooling_is_means_and_maxima():
     torch.testing.assert_close(encoder.pool(images), torch.cat([images.mean((2, 3)), maxima], dim=1))
 
 
-def test_a_map_of_several_layers():
-    """Those of the last two convolutions, the larger one's maxima where it is larger, and an embedding that holds both."""
-    words = ["encoder.widths=[4,6,8]", "encoder.strides=[2,2,2]", "encoder.num_maps=2"]
+@pytest.mark.parametrize("name", ["conv", "conv_deep"])
+def test_a_map_of_several_layers(name):
+    """Those of the last two layers, the larger one's maxima where it is larger, and an embedding that holds both."""
+    words = [f"encoder={name}", "encoder.widths=[4,6,8]", "encoder.strides=[2,2,2]", "encoder.num_maps=2"]
     encoder = instantiate(compose(*words).encoder, **FACTS).eval()
     x = encoder.normalise(torch.rand(3, 1, 28, 28))
     lower = encoder.layers[1](encoder.layers[0](x))  # (3, 6, 7, 7)
@@ -139,7 +140,7 @@ def test_a_map_of_several_layers():
 def test_the_last_blocks_are_separable():
     """There a channel's 3 x 3 neighbourhood is seen by itself; in the stem and in the first block all channels are seen at once."""
     encoder = instantiate(compose("encoder=conv_deep", "encoder.separable=2").encoder, **FACTS)
-    spatial = [layer for layer in encoder.trunk.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)]
+    spatial = [layer for layer in encoder.layers.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)]
     assert [layer.groups for layer in spatial] == [1, 1, 1, 64, 128, 128, 128]
     assert encoder(torch.rand(2, 1, 28, 28)).shape == (2, encoder.dim)
 
