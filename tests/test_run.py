@@ -237,7 +237,7 @@ def test_a_folder_used_again_holds_nothing_of_the_earlier_run(tmp_path):
 
 def test_names_and_tags_may_be_numbers_or_long(tmp_path):
     """W&B refuses both; a list of experiments makes a long tag."""
-    words = ("experiment=[compare_methods,leave_one_augmentation_out,autoencoder_best,smoke]", *TINY[1:], "pretrain.epochs=0")
+    words = ("experiment=[compare_methods,leave_one_augmentation_out,rotation_best,smoke]", *TINY[1:], "pretrain.epochs=0")
     run(compose(*words, "tracking.mode=offline", "tracking.name=5", "tracking.tags=[1]"), tmp_path)
     saved = wandb_files.read(tmp_path).run
     assert saved.display_name == "5" and "1" in saved.tags and any(tag.startswith("experiment:[compare_methods") for tag in saved.tags)
