@@ -5,18 +5,28 @@ Everything public is imported on first use, so that `import ssl_mnist` and `pyth
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_mnist.checkpoint import load_encoder
+    from ssl_mnist.config import compose
+    from ssl_mnist.errors import UserError
+    from ssl_mnist.pipeline import run
 
 try:
     __version__ = version("ssl_mnist")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
-_HOMES = {"compose": "pipeline", "run": "pipeline", "load_encoder": "checkpoint"}
-__all__ = ["__version__", "compose", "load_encoder", "run"]
+_HOMES = {"UserError": "errors", "compose": "config", "load_encoder": "checkpoint", "run": "pipeline"}
+__all__ = ["UserError", "__version__", "compose", "load_encoder", "run"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ssl_mnist' has no attribute {name!r}")
     return getattr(import_module(f"ssl_mnist.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

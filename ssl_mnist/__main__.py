@@ -1,6 +1,6 @@
 """`python -m ssl_mnist`, the same as the console script `ssl-mnist`."""
 
-from ssl_mnist.pipeline import main
+from ssl_mnist.cli import main
 
 if __name__ == "__main__":
     main()

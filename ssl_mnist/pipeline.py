@@ -1,287 +1,276 @@
-"""run(): a config becomes objects, the objects pretrain and evaluate, the results are written. The only file that knows Hydra.
+"""run(): build objects from the settings, pretrain, evaluate, record, draw."""
 
-Importing it loads no torch; `run` does.
-"""
-
-import contextlib
-import json
 import logging
 import os
-import shutil
-import sys
+import platform
 import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from ssl_mnist import __version__, config, record
+from ssl_mnist.console import Console, score_table
 
-from ssl_mnist.mistakes import check, explain, leaves
-from ssl_mnist.resume import config_hash, finished, record_failure, remove_superseded
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ssl_mnist.build import Experiment
+    from ssl_mnist.evaluate import Evaluation
+    from ssl_mnist.tracking import Tracker
+    from ssl_mnist.training.device import Device
 
 log = logging.getLogger(__name__)
 
-_HERE = Path(__file__).resolve().parent
-# In a wheel conf/ lies inside the package, in a checkout beside it.
-CONFIG_DIR = next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if (folder / "config.yaml").is_file())
 
-_traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
-USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
-
-
-def run(cfg: DictConfig, folder: str | Path, sweep: Path | None = None) -> dict[str, Any]:
+def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = None) -> dict[str, Any]:
     """Pretrain, evaluate and record one encoder; returns what `summary.json` holds.
 
-    cfg: from `compose`, or Hydra's; folder: where everything goes; sweep: a folder of runs, one of which, if it is finished and
-    had the same config, is returned in this one's stead. Raises ValueError, OSError or FloatingPointError for what a user can
-    cause; until pretraining begins nothing is written.
+    settings: from `compose`; folder: where everything goes; sweep: a folder of runs. Where this run, the same settings, code and data,
+    is complete in `folder` or anywhere in `sweep`, its summary is returned instead. Raises UserError or OSError for what a user can
+    cause; where that is before training, nothing is left behind.
     """
-    check(dict(leaves(_plain(cfg))), _defaults(cfg))
+    config.check(settings)
+    from ssl_mnist.build import build
+    from ssl_mnist.tracking import Tracker
+    from ssl_mnist.training.device import Device
+    from ssl_mnist.training.threads import choose_threads
+
     started = time.perf_counter()
+    console = Console()
+    threads = choose_threads(settings["threads"])
+    device = Device.choose(settings["device"], str(settings["precision"]))
+    experiment = build(settings, device)
+    what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.count)
+    with record.claim(Path(folder), sweep, what) as (place, complete):
+        if complete:
+            console.say(f"done    already in {os.path.relpath(place)}")
+            return record.read_json(place / record.SUMMARY)
+        if sweep and (why := record.superseded(sweep, settings["overrides"], what)):
+            console.say(f"again   {why}")
+        run_json = record.describe(settings, sweep, what)
+        with record.Record(place, run_json) as files, Tracker(place, settings["tracking"], _tracked(settings, sweep)) as tracker:
+            files.write_run(wandb=tracker.facts())
+            _introduce(experiment, settings, threads.reason, console)
+            history, training = _train(experiment, files, tracker, console)
+            evaluation, probing = _evaluate(experiment, settings, place, what["identity"], console)
+            summary = (
+                evaluation.scores
+                | _costs(experiment, history, training, probing, time.perf_counter() - started)
+                | _facts(experiment, settings, what, evaluation)
+            )
+            files.summary(summary)
+            tracker.summary(summary)
+            console.say(f"\n{score_table(summary)}\n")
+            _draw(experiment, evaluation, history, settings, files, tracker, console)
+            tracker.artifact(place / record.ENCODER, "encoder", {"class": type(experiment.encoder).__name__, "identity": what["identity"]})
+            console.say(f"folder  {os.path.relpath(place)}")
+    return summary
+
+
+def _introduce(experiment: "Experiment", settings: Mapping[str, Any], threads: str | None, console: Console) -> None:
+    """Say what is about to run, and what the user should know of it."""
+    from ssl_mnist.data import class_counts, describe
+
+    dataset, choices = experiment.dataset, settings["choices"]
+    splits = {"train": dataset.train, "val": dataset.val}
+    console.stage(f"data    {dataset.name}: {describe({n: class_counts(s, dataset.spec.classes) for n, s in splits.items()})}")
+    if dataset.note:
+        console.say(f"        {dataset.note}")
+    for name in experiment.augmentation.of_kinds(experiment.spec.label_changing):
+        log.warning("WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, choices["data"], name)
+    if threads:
+        console.say(f"threads {threads}")
+    console.stage(f"train   {choices['method']}, {experiment.num_steps:,} steps of {experiment.batch_size} images on {experiment.device}")
+
+
+def _train(
+    experiment: "Experiment", files: record.Record, tracker: "Tracker", console: Console
+) -> tuple[list[dict[str, float]], float]:
+    """Pretrain; returns the rows of metrics and the seconds it took."""
+    from ssl_mnist.training.loop import pretrain
+
+    history: list[dict[str, float]] = []
+    started = time.perf_counter()
+    with console.training(experiment.num_steps) as progress:
+        for metrics in pretrain(experiment):
+            history.append(metrics)
+            files.log(metrics)
+            tracker.log(metrics)
+            progress(metrics)
+    return history, time.perf_counter() - started
+
+
+def _evaluate(
+    experiment: "Experiment", settings: Mapping[str, Any], folder: Path, identity: str, console: Console
+) -> tuple["Evaluation", float]:
+    """Freeze and save the encoder, probe it; returns the scores and the seconds it took."""
+    from ssl_mnist.checkpoint import save_encoder
+
+    encoder = experiment.method.representation().requires_grad_(False).eval()
+    save_encoder(encoder, experiment.encoder_arguments, folder / record.ENCODER, settings["choices"]["method"], identity)
+    console.stage("probe   the frozen encoder")
+    started = time.perf_counter()
+    evaluation = probe(experiment, encoder, settings["evaluation"], folder)
+    for warning in evaluation.warnings:
+        log.warning("WARNING %s", warning)
+    return evaluation, time.perf_counter() - started
+
+
+def probe(experiment: "Experiment", encoder: Any, settings: Mapping[str, Any], folder: Path) -> "Evaluation":
+    """Evaluate a frozen encoder; its features are kept in `folder` if the settings (the group `evaluation`) say so."""
+    from ssl_mnist.checkpoint import encoder_hash
+    from ssl_mnist.evaluate import FeatureStore, evaluate
+    from ssl_mnist.evaluate.protocol import cells_of
+
+    dataset = experiment.dataset
+    identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
+    kept = folder / "features" if settings["cache"] else None
+    features = FeatureStore(encoder, cells_of(experiment.probes), settings["tta"], kept, identity)
+    return evaluate(experiment.probes, dataset, features, settings["test"])
+
+
+def _costs(experiment: "Experiment", history: list[dict[str, float]], training: float, probing: float, seconds: float) -> dict[str, Any]:
+    """What the run took, in seconds without the imports, and the last of its metrics."""
+    return {
+        **{name: value for name, value in (history[-1] if history else {}).items() if name.startswith("pretrain/")},
+        "pretrain/steps": experiment.num_steps,
+        "pretrain/seconds": training,
+        "pretrain/images_per_second": experiment.num_steps * experiment.batch_size / training,
+        "evaluate/seconds": probing,
+        "seconds": seconds,
+        "model/parameters": _size(experiment.encoder),
+        "model/pretrain_parameters": _size(experiment.method),
+        "model/dim": experiment.encoder.dim,
+    }
+
+
+def _facts(experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[str, Any], evaluation: "Evaluation") -> dict[str, Any]:
+    """What the run was made from and where."""
+    from ssl_mnist.data import class_counts, sizes
+
+    dataset = experiment.dataset
+    splits = {"train": dataset.train, "val": dataset.val, evaluation.split: evaluation.shown}
+    return {
+        "data/source": dataset.name,
+        "data/fingerprint": dataset.fingerprint,
+        "data/classes": list(dataset.spec.classes or []),
+        **sizes({name: class_counts(split, dataset.spec.classes) for name, split in splits.items()}),
+        **{f"choices/{group}": choice for group, choice in settings["choices"].items()},
+        "seed": settings["seed"],
+        "identity": what["identity"],
+        **environment(experiment.device),
+    }
+
+
+def environment(device: "Device") -> dict[str, Any]:
+    """Where and with what a run ran, flat."""
     import torch
 
-    from ssl_mnist import data, optim
-    from ssl_mnist.checkpoint import save_encoder
-    from ssl_mnist.engine import Engine
-    from ssl_mnist.pretrain import pretrain
-    from ssl_mnist.tracking import Tracker, environment
-
-    folder = Path(folder)
-    engine = Engine.choose(cfg.device, str(cfg.precision))
-    facts = _plain(cfg.data.facts)
-    torch.manual_seed(cfg.seed)
-    augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
-    arguments = _plain(cfg.encoder) | {key: facts[key] for key in ("channels", "size", "mean", "std")}
-    encoder = instantiate(arguments)
-    method = instantiate(cfg.method, encoder=encoder).to(engine.device)
-    if engine.device.type in ("cpu", "cuda"):
-        method.to(memory_format=torch.channels_last)
-
-    dataset = instantiate({key: value for key, value in cfg.data.items() if key != "facts"}, device=engine.device)
-    identity = config_hash(_plain(cfg), dataset.source)
-    if sweep is not None and (earlier := finished(sweep, identity)):
-        log.info("done    already in %s", earlier.parent)
-        return json.loads(earlier.read_text())
-    num_classes = len(facts["classes"])
-    counts = {"train": data.class_counts(dataset.train, facts["classes"]), "val": data.class_counts(dataset.val, facts["classes"])}
-    most = num_classes * min(counts["train"])
-    for num in cfg.probe.few_labels:
-        if num % num_classes or num > most:
-            raise ValueError(f"probe.few_labels must be multiples of {num_classes}, the classes, and at most {most:,}, got {num}")
-    settings = _plain(cfg.pretrain)
-    num_steps = settings["epochs"] * data.steps_per_epoch(dataset.train, settings["batch_size"])
-    optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, num_steps, round(settings.pop("warmup") * num_steps))
-
-    with Tracker(folder, cfg.tracking.mode, _wandb_arguments(cfg)) as tracker:
-        tracker.stage(f"data    {dataset.source}: {data.describe(counts)}")
-        for name in augmentation.of_kinds(facts["label_changing"]):
-            log.warning(
-                "WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, cfg.choices.data, name
-            )
-
-        tracker.stage(f"train   {cfg.choices.method}, {num_steps:,} steps of {settings['batch_size']} images on {engine}")
-        tracker.progress(num_steps)
-        training = time.perf_counter()
-        for metrics in pretrain(method, dataset.train.images, augmentation, optimizer, schedule, engine, **settings):
-            tracker.log(metrics)
-        training = time.perf_counter() - training
-
-        arguments = {key: value for key, value in arguments.items() if not key.startswith("_")}
-        save_encoder(encoder, arguments, folder / "encoder.pt")
-
-        tracker.stage("probe   the frozen encoder")
-        from ssl_mnist.evaluate import evaluate  # what comes after training is imported after it: the first step need not wait
-
-        probing = time.perf_counter()
-        probe = _plain(cfg.probe)
-        num_points = probe.pop("num_points")
-        result = evaluate(encoder, dataset, facts["classes"], **probe)
-        probing = time.perf_counter() - probing
-        counts["test"] = data.class_counts(result.test, facts["classes"])
-
-        tracker.stage("draw    figures")
-        drawing = time.perf_counter()
-        from ssl_mnist import plots
-        from ssl_mnist.evaluate.project import project
-
-        tracker.figure("class_distribution", plots.class_distribution(counts, facts["classes"]))
-        tracker.figure("augmented_views", plots.augmented_views(data.one_of_each_class(dataset.train, facts["classes"]), augmentation))
-        for name, figure in plots.of_training(tracker.history).items():
-            tracker.figure(name, figure)
-        projections = project(result.embeddings[:num_points], cfg.seed)
-        for name, figure in plots.of_evaluation(result, projections, facts["classes"]).items():
-            tracker.figure(name, figure)
-        for name, figure in method.draw(data.as_float(result.test.images[:32])).items():
-            tracker.figure(name, figure)
-        drawing = time.perf_counter() - drawing
-
-        tracker.finish(
-            result.scores
-            | {name: value for name, value in (tracker.history[-1] if tracker.history else {}).items() if name.startswith("pretrain/")}
-            | {"pretrain/steps": num_steps, "pretrain/seconds": training, "evaluate/seconds": probing, "figures/seconds": drawing}
-            | {"pretrain/images_per_second": num_steps * settings["batch_size"] / training, "seconds": time.perf_counter() - started}
-            | {"model/parameters": _size(encoder), "model/pretrain_parameters": _size(method), "model/dim": encoder.dim}
-            | {"data/source": dataset.source} | data.facts(counts)
-            | {f"choices/{group}": choice for group, choice in _plain(cfg.choices).items()}
-            | {"seed": cfg.seed, "config_hash": identity} | environment(engine)
-        )  # fmt: skip
-        tracker.artifact(folder / "encoder.pt", "encoder", {"class": type(encoder).__name__, **arguments})
-        tracker.table("test/per_class", ["class", "accuracy"], zip(facts["classes"], result.scores["test/per_class_accuracy"], strict=True))
-    return tracker.summary
+    packages = ("torch", "torchvision", "lightly", "scikit-learn", "numpy", "wandb", "hydra-core")
+    return {
+        "machine/processor": _processor(),
+        "machine/cpus": os.cpu_count(),
+        "machine/threads": torch.get_num_threads(),
+        "machine/device": str(device.device),
+        "machine/precision": device.precision,
+        "versions/ssl_mnist": __version__,
+        "versions/python": platform.python_version(),
+        **{f"versions/{package}": version(package) for package in packages},
+    }
 
 
-def compose(*overrides: str) -> DictConfig:
-    """The config that the command line `python -m ssl_mnist <overrides>` would run."""
-    state = GlobalHydra.instance()
-    outer, state.hydra = state.hydra, None  # Hydra does not nest by itself, and a job composes the defaults it is checked against
+def _processor() -> str:
+    """The processor's name, on Linux from /proc."""
     try:
-        with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            cfg = hydra.compose("config", list(overrides), return_hydra_config=True)
-    finally:
-        state.hydra = outer
-    _record_choices(cfg, cfg.hydra)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
-def _record_choices(cfg: DictConfig, job: Any) -> None:
-    """Fill `choices` with the name each group was chosen by; job: Hydra's own config."""
-    for group in cfg.choices:
-        cfg.choices[group] = job.runtime.choices.get(group)
-    experiments = [override.partition("=")[2] for override in job.overrides.task if override.startswith("experiment=")]
-    cfg.choices.experiment = experiments[-1] if experiments else None  # Hydra records none that came as a list
+def _draw(
+    experiment: "Experiment",
+    evaluation: "Evaluation",
+    history: list[dict[str, float]],
+    settings: Mapping[str, Any],
+    files: record.Record,
+    tracker: "Tracker",
+    console: Console,
+) -> None:
+    """All figures. One that fails is a warning: the scores stand already."""
+    console.stage("draw    figures")
+    for name, make in _figures(experiment, evaluation, history, settings):
+        try:
+            for figure, drawn in make().items():
+                tracker.figure(figure, files.figure(figure, drawn))
+        except Exception as error:
+            log.warning("WARNING the figures of %s could not be drawn: %s", name, record.one_line(error))
+            log.debug("", exc_info=True)
 
 
-def _defaults(cfg: DictConfig) -> dict[str, Any]:
-    """The values, by dotted key, that the chosen groups have by themselves; none where an option comes from another search path."""
-    choices = [f"{group}={name}" for group, name in cfg.choices.items() if group != "experiment"]
-    with contextlib.suppress(HydraException):
-        return dict(leaves(_plain(compose(*choices))))
-    return {}
+def _figures(
+    experiment: "Experiment", evaluation: "Evaluation", history: list[dict[str, float]], settings: Mapping[str, Any]
+) -> Iterator[tuple[str, Callable[[], "dict[str, Figure]"]]]:
+    """Pairs of a name and a function that makes figures by their names."""
+    import torch
+
+    from ssl_mnist import data, plots
+    from ssl_mnist.evaluate.project import project
+    from ssl_mnist.training.seeds import seed_for
+
+    dataset, classes = experiment.dataset, experiment.spec.classes
+    shown, scores, split = evaluation.shown, evaluation.scores, evaluation.split
+    few, many = (
+        data.stratified(shown.labels, min(num, len(shown) - 1))[1].to(shown.labels.device)
+        for num in (32, settings["evaluation"]["num_points"])
+    )
+
+    def distribution() -> "dict[str, Figure]":
+        splits = {"train": dataset.train, "val": dataset.val, split: shown}
+        return {"class_distribution": plots.class_distribution({n: data.class_counts(s, classes) for n, s in splits.items()}, classes)}
+
+    def views() -> "dict[str, Figure]":
+        images = data.one_of_each_class(dataset.train, classes)
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed_for(experiment.seed, "figures"))
+            rows = [experiment.augmentation(images) for _ in range(4)]
+        return {"augmented_views": plots.augmented_views(images, rows)}
+
+    def of_evaluation() -> "dict[str, Figure]":
+        primary = scores["primary"]
+        return plots.of_evaluation(
+            per_class=scores[f"{split}/per_class_accuracy"],
+            counts=data.class_counts(shown, classes),
+            confusion=evaluation.confusion.cpu().numpy(),
+            accuracy=scores[f"{split}/{primary}_accuracy"],
+            probe_title=scores["scores"][f"{split}/{primary}_accuracy"]["title"],
+            split=split,
+            most_confused=scores[f"{split}/most_confused"],
+            projections=project(evaluation.embeddings[many], seed_for(experiment.seed, "projection") % 2**32),
+            labels=shown.labels[many].cpu().numpy(),
+            classes=classes,
+        )
+
+    yield "the classes", distribution
+    yield "the augmentation", views
+    yield "training", lambda: plots.of_training(history, experiment.method.chance)
+    yield "the evaluation", of_evaluation
+    yield "the method", lambda: experiment.method.draw(data.as_float(shown.images[few]))
 
 
-def _plain(cfg: Any) -> Any:
-    """A config node as Python's own dicts and lists."""
-    return OmegaConf.to_container(cfg, resolve=True)
+def _tracked(settings: Mapping[str, Any], sweep: Path | None) -> dict[str, Any]:
+    """What Weights & Biases is told of the run."""
+    choices = settings["choices"]
+    return {
+        "job_type": choices["method"],
+        "default_name": f"{choices['method']}/s{settings['seed']}",
+        "group": sweep.resolve().name if sweep else None,
+        "tags": [f"{group}:{name}" for group, name in choices.items() if name],
+        "config": {key: value for key, value in settings.items() if key != "overrides"},
+    }
 
 
 def _size(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _wandb_arguments(cfg: DictConfig) -> dict[str, Any]:
-    """What `wandb.init` is told of the run. It takes texts alone, where a user may have named a run 5, and tags of up to 64 letters."""
-    choices, tracking = _plain(cfg.choices), _plain(cfg.tracking)
-    texts = {key: None if tracking[key] is None else str(tracking[key]) for key in ("project", "entity", "group", "name", "notes")}
-    return texts | {
-        "job_type": cfg.choices.method,
-        "name": texts["name"] or f"{cfg.choices.method}/s{cfg.seed}",
-        "tags": [*map(str, tracking["tags"]), *(f"{group}:{name}"[:64] for group, name in choices.items() if name)],
-        "config": _plain(cfg),
-    }
-
-
-class SweepFolder(Callback):
-    """Remembers where a sweep goes, in the process that started it, and makes the folder, which a search's storage needs."""
-
-    folder: Path | None = None
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
-        with contextlib.suppress(OSError):  # which Hydra meets next, and reports
-            folder.mkdir(parents=True, exist_ok=True)
-            SweepFolder.folder = folder
-
-
-@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")
-def _job(cfg: DictConfig) -> float:
-    """One job of the command line: run in Hydra's folder, which goes again if nothing came of it; returns the objective."""
-    job = HydraConfig.get()
-    folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
-    sweep = folder.parent if job.mode == RunMode.MULTIRUN else None
-    _record_choices(cfg, job)
-    if sweep and cfg.tracking.group is None:
-        cfg.tracking.group = sweep.name
-    try:
-        if sweep:
-            remove_superseded(sweep, folder, overrides)
-        summary = run(cfg, folder, sweep)
-        if cfg.objective not in summary:
-            scores = ", ".join(key for key in summary if key.startswith("val/"))
-            raise ValueError(f"objective={cfg.objective} is not in summary.json; the scores on val: {scores}")
-    except Exception as error:
-        line = explain(error, CONFIG_DIR) if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {error}"
-        if sweep:
-            log.error("FAILED  %s: %s", " ".join(overrides), line)
-            record_failure(sweep, overrides, line)
-        elif isinstance(error, USER_ERRORS) and not _traceback_wanted:
-            sys.exit(f"ssl_mnist: {line}")  # past Hydra, which would print a line of its own
-        raise
-    finally:
-        if {path.name for path in folder.iterdir()} <= {".hydra"}:
-            shutil.rmtree(folder)
-    return summary[cfg.objective]
-
-
-HELP = """\
-ssl_mnist: pretrain an encoder on MNIST without labels, freeze it, probe it, draw what it learned.
-
-Groups and their options (group=option):
-{groups}
-
-Examples:
-  python -m ssl_mnist                                                       the default: SimCLR, a few minutes
-  python -m ssl_mnist experiment=smoke                                      5,000 digits, seconds, for a first look
-  python -m ssl_mnist method=rotation encoder=conv_deep pretrain.epochs=2   any group, any number
-  python -m ssl_mnist -m method=autoencoder,rotation,simclr seed=0,1,2      a sweep (-m), every combination
-
-Any number is set by its path, as in optimizer.lr=1e-3; --cfg job shows them all and runs nothing.
-Results go to outputs/runs or outputs/sweeps. Hydra's own flags: --hydra-help"""
-
-
-def help_text() -> str:
-    """What `--help` shows. Hydra lists the same options, but copies its whole config for each, which takes three quarters of a second."""
-    groups: dict[str, list[str]] = {}
-    for path in sorted(CONFIG_DIR.glob("*/*.yaml")):
-        group = "+search" if path.parent.name == "search" else path.parent.name  # the one group that the defaults do not name
-        groups.setdefault(group, []).append(path.stem)
-    return HELP.format(groups="\n".join(f"{group}: {', '.join(options)}" for group, options in groups.items()))
-
-
-def main() -> None:
-    """The command. What a user got wrong ends in one line and status 1; HYDRA_FULL_ERROR=1 shows the traceback as well.
-
-    A sweep, failed or not, ends in its comparison: the table here, the page and the files in its folder.
-    """
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(help_text())
-        return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
-    SweepFolder.folder = None
-    try:
-        _job()
-    except USER_ERRORS as error:
-        if _traceback_wanted:
-            raise
-        sys.exit(f"ssl_mnist: {explain(error, CONFIG_DIR)}")
-    finally:
-        if SweepFolder.folder is not None:
-            _end_sweep(SweepFolder.folder)
-
-
-def _end_sweep(folder: Path) -> None:
-    """Compare the jobs of a sweep; one that began none, because its command line was wrong, leaves no folder."""
-    if {path.name for path in folder.iterdir()} <= {"multirun.yaml", "optuna.db"}:
-        shutil.rmtree(folder)
-        return
-    from ssl_mnist.compare import report
-
-    report(folder)

@@ -1,54 +1,91 @@
-"""Frozen features: what an encoder in eval mode makes of images."""
+"""Frozen features: what an encoder in eval mode makes of images, computed once and kept in the run's folder.
 
+Shapes: B batch, N images, C channels, H and W image size.
+"""
+
+import hashlib
 import itertools
+import logging
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_mnist.data import as_float
-from ssl_mnist.encoders import Encoder, MapEncoder, max_pool
+from ssl_mnist.encoders import Encoder, max_pool
+from ssl_mnist.evaluate.base import Features
+from ssl_mnist.record import atomic_save
 
-
-class Features(NamedTuple):
-    embedding: Tensor  # (N, D) float32
-    map: Tensor | None  # (N, K m m) float32: the feature map's maxima in m x m cells; None where the encoder has no map
+log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
-def extract(encoder: Encoder, images: Tensor, map_size: int, shift: int = 0, batch_size: int = 1000) -> Features:
-    """Embeddings and pooled feature maps of images (N, C, H, W) uint8, in float32. The encoder must be in eval mode.
+def extract(encoder: Encoder, images: Tensor, cells: set[int], tta: int = 0, batch_size: int = 1000) -> Features:
+    """Features of images (N, C, H, W) uint8, in float32: `embedding`, and for each of `cells` the feature map's maxima in that many
+    cells along each axis, `map_<cells>`. The encoder must be in eval mode.
 
-    shift: of pixels; each feature is its mean over the image moved by up to that many pixels along each axis, (2 shift + 1)^2
-    images; what moves in is black.
+    tta: test-time augmentation, in pixels: each feature is its mean over the image moved by up to that many pixels along each axis,
+    (2 tta + 1)^2 images; what moves in is black.
     """
     assert not encoder.training
-    embeddings, maps = [], []
+    parts: list[Features] = []
     for batch in images.split(batch_size):
-        found = [_features(encoder, moved, map_size) for moved in _moved(as_float(batch), shift)]
-        embeddings.append(_mean([each.embedding for each in found]))
-        if found[0].map is not None:
-            maps.append(_mean([each.map for each in found if each.map is not None]))
-    return Features(torch.cat(embeddings), torch.cat(maps) if maps else None)
+        found = [_features(encoder, moved, cells) for moved in _moved(as_float(batch), tta)]
+        parts.append({name: _mean([each[name] for each in found]) for name in found[0]})
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _features(encoder: Encoder, images: Tensor, map_size: int) -> Features:
+def _features(encoder: Encoder, images: Tensor, cells: set[int]) -> Features:
     """Of images (B, C, H, W) in [0, 1]."""
-    if not isinstance(encoder, MapEncoder):
-        return Features(encoder(images), None)
-    feature_map = encoder.feature_map(images)  # (B, K, h, w)
-    return Features(encoder.pool(feature_map), max_pool(feature_map, map_size).flatten(1))
+    embedding, feature_map, _ = encoder.features(images)
+    found = {"embedding": embedding}
+    if feature_map is not None:
+        found |= {f"map_{size}": max_pool(feature_map, size, size).flatten(1) for size in sorted(cells)}
+    return found
 
 
-def _moved(images: Tensor, shift: int) -> Iterator[Tensor]:
-    """The images (B, C, H, W) under every shift of up to `shift` pixels."""
+def _moved(images: Tensor, pixels: int) -> Iterator[Tensor]:
+    """The images (B, C, H, W) under every shift of up to `pixels` pixels."""
     height, width = images.shape[-2:]
-    padded = F.pad(images, [shift] * 4)
-    for top, left in itertools.product(range(2 * shift + 1), repeat=2):
+    padded = F.pad(images, [pixels] * 4)
+    for top, left in itertools.product(range(2 * pixels + 1), repeat=2):
         yield padded[..., top : top + height, left : left + width]
 
 
 def _mean(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.stack(parts).mean(0)
+
+
+class FeatureStore:
+    """Features of one encoder, each split computed once.
+
+    folder: where they are kept for later evaluations, or None. A file there belongs to one encoder, one data set and one way of
+    extraction, whose hash is its name; removing any of them costs only the time to compute it again.
+    """
+
+    def __init__(self, encoder: Encoder, cells: set[int], tta: int, folder: Path | None, identity: str) -> None:
+        """identity: of the encoder's weights and of the data."""
+        self.encoder, self.cells, self.tta, self.folder = encoder.eval(), cells, tta, folder
+        self.key = hashlib.sha256(f"{identity}/{sorted(cells)}/{tta}/{next(encoder.parameters()).device.type}".encode()).hexdigest()[:16]
+
+    def __call__(self, split: str, images: Tensor) -> Features:
+        """Features of the images (N, C, H, W) uint8 of a split: "train", "val" or "test"."""
+        path = None if self.folder is None else self.folder / f"{split}-{self.key}.pt"
+        if path is not None and path.is_file():
+            try:
+                kept = torch.load(path, map_location=images.device, weights_only=True)
+                if all(len(values) == len(images) for values in kept.values()):
+                    return kept
+            except Exception as error:  # whatever a torn or foreign file makes torch say
+                log.warning("WARNING %s cannot be read and is computed again (%s)", path, type(error).__name__)
+        features = extract(self.encoder, images, self.cells, self.tta)
+        if path is not None:
+            try:
+                path.parent.mkdir(exist_ok=True)
+                atomic_save({name: values.cpu() for name, values in features.items()}, path)
+            except OSError as error:
+                log.warning("WARNING features are not kept, since %s cannot be written: %s", path, error.strerror)
+                self.folder = None
+        return features

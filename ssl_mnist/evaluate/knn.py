@@ -1,20 +1,51 @@
-"""Weighted k-NN on frozen features, as Wu et al. 2018 (https://arxiv.org/abs/1805.01978, section 3.4) do it."""
+"""Weighted k-NN on frozen features (Wu et al. 2018, https://arxiv.org/abs/1805.01978, section 3.4).
+
+k = 20 is DINO's (Caron et al. 2021, https://arxiv.org/abs/2104.14294); Wu et al. had 200. Both have a temperature of 0.07.
+"""
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ssl_mnist.errors import UserError
+from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
+
+
+class KNN(Probe):
+    """The bank is train for val, and train + val for test."""
+
+    def __init__(self, k: int, temperature: float) -> None:
+        if not 1 <= k <= 1_000_000:
+            raise UserError(f"k must be in 1..1,000,000, got {k}")
+        if not 0 < temperature < math.inf:
+            raise UserError(f"temperature must be above 0 and finite, got {temperature}")
+        self.k, self.temperature = k, temperature
+
+    def titles(self) -> dict[str, str]:
+        return {self.name: f"k-NN, k = {self.k}"}
+
+    def fit(self, train: Labelled, val: Labelled) -> Fitted:
+        bank = torch.cat([train.features["embedding"], val.features["embedding"]])
+        labels = torch.cat([train.labels, val.labels])
+
+        def nearest(bank: Tensor, labels: Tensor, features: Features) -> dict[str, Tensor]:
+            return {self.name: predict(bank, labels, features["embedding"], train.num_classes, self.k, self.temperature)}
+
+        return Fitted(nearest(train.features["embedding"], train.labels, val.features), lambda features: nearest(bank, labels, features))
 
 
 @torch.no_grad()
 def predict(bank: Tensor, labels: Tensor, queries: Tensor, num_classes: int, k: int, temperature: float, block: int = 500) -> Tensor:
     """(Q,) classes of queries (Q, D), from a bank (N, D) with labels (N,).
 
-    Each of the k nearest by cosine votes for its class with weight exp(cosine / temperature). k is capped at N.
+    Each of the k nearest by cosine votes for its class with weight exp(cosine / temperature), up to a common factor. k is capped at N.
     """
     bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
     votes = []
     for part in queries.split(block):
         cosine, nearest = (part @ bank.T).topk(min(k, len(bank)), dim=1)  # (block, k)
-        weight = ((cosine - 1) / temperature).exp()  # the -1 changes no vote and overflows nowhere
+        weight = ((cosine - cosine[:, :1]) / temperature).exp()  # relative to the nearest: no temperature underflows
         votes.append(torch.zeros(len(part), num_classes, device=bank.device).scatter_add_(1, labels[nearest], weight).argmax(1))
     return torch.cat(votes)

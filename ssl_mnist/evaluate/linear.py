@@ -2,17 +2,77 @@
 
 The objective is scikit-learn's, mean cross-entropy + l2 / 2 * ||W||^2 (its C is 1 / (l2 N)), and so is the stopping rule, the
 largest gradient entry below a tolerance. It is solved here by torch's L-BFGS, because on 60,000 x 1,152 features scikit-learn's
-own takes several times as long and knows no accelerator.
+own takes several times as long and runs on the CPU only.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_mnist.errors import UserError
+from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
 
-class LinearProbe(NamedTuple):
+
+class Linear(Probe):
+    """On the embedding. L2 is chosen by the loss on val, then the probe is refitted on train + val."""
+
+    def __init__(self, l2: list[float]) -> None:
+        """l2: the candidates."""
+        check_l2(l2)
+        self.l2 = l2
+
+    def titles(self) -> dict[str, str]:
+        return {self.name: "linear probe"}
+
+    def fit(self, train: Labelled, val: Labelled) -> Fitted:
+        num_classes = train.num_classes
+        mean, std = standardiser(train.features[self.feature])
+        inputs = torch.cat([train.features[self.feature], val.features[self.feature]]).sub_(mean).div_(std)
+        labels = torch.cat([train.labels, val.labels])
+        num_train = len(train.labels)
+        chosen = select(inputs[:num_train], train.labels, inputs[num_train:], val.labels, num_classes, self.l2)
+        probe = fit(inputs, labels, num_classes, chosen.l2, start=chosen)
+
+        def predict(features: Features) -> dict[str, Tensor]:
+            return {self.name: probe.predict((features[self.feature] - mean) / std)}
+
+        warnings = [] if probe.converged else [f"{self.name}: the probe did not converge"]
+        warnings += at_edge(self.name, chosen.l2, self.l2)
+        facts = {"l2": chosen.l2, "converged": probe.converged}
+        return Fitted({self.name: chosen.predict(inputs[num_train:])}, predict, facts, warnings)
+
+
+class LinearMap(Linear):
+    """On the feature map's maxima in cells x cells parts."""
+
+    def __init__(self, l2: list[float], cells: int) -> None:
+        super().__init__(l2)
+        if not 1 <= cells <= 28:
+            raise UserError(f"cells must be in 1..28, got {cells}")
+        self.cells, self.feature = cells, f"map_{cells}"
+
+    def titles(self) -> dict[str, str]:
+        return {self.name: f"linear probe, {self.cells} x {self.cells} map"}
+
+
+def check_l2(l2: Sequence[float]) -> None:
+    """Raises UserError unless these can be candidates for an L2 strength."""
+    if not l2 or not all(0 < value < math.inf for value in l2):
+        raise UserError(f"l2 must be a list of numbers above 0, got {list(l2)}")
+
+
+def at_edge(name: str, chosen: float, candidates: Sequence[float]) -> list[str]:
+    """A warning where the chosen strength is the smallest or largest of several: a better one may lie beyond."""
+    if len(candidates) > 1 and chosen in (min(candidates), max(candidates)):
+        return [f"{name}: the chosen L2 of {chosen:g} lies at the edge of its candidates"]
+    return []
+
+
+class Solution(NamedTuple):
     weight: Tensor  # (num_classes, D)
     bias: Tensor  # (num_classes,)
     l2: float
@@ -34,12 +94,12 @@ def fit(
     labels: Tensor,
     num_classes: int,
     l2: float,
-    start: LinearProbe | None = None,
+    start: Solution | None = None,
     tolerance: float = 1e-4,
     max_iter: int = 1000,
-) -> LinearProbe:
+) -> Solution:
     """The minimum for standardised features (N, D) and labels (N,); the objective is convex, so `start` only saves time."""
-    # Padded to a multiple of 16 columns: on a CPU a product with 10 takes six times as long as one with 16.
+    # Padded to a multiple of 16 columns: on a CPU a product with 10 columns takes six times as long as one with 16.
     weight = torch.zeros(features.shape[1], -(-num_classes // 16) * 16, device=features.device)
     bias = torch.zeros(num_classes, device=features.device)
     if start is not None:
@@ -63,23 +123,18 @@ def fit(
         solver.step(objective)
         objective()
     converged = all(bool(p.grad.abs().max() <= tolerance) for p in parameters if p.grad is not None)
-    return LinearProbe(weight.detach()[:, :num_classes].T.contiguous(), bias.detach(), l2, converged)
+    return Solution(weight.detach()[:, :num_classes].T.contiguous(), bias.detach(), l2, converged)
 
 
 def select(
-    features: Tensor, labels: Tensor, val_features: Tensor, val_labels: Tensor, num_classes: int, l2: list[float]
-) -> tuple[LinearProbe, float]:
-    """The probe whose L2 has the lowest cross-entropy on the validation split, and its accuracy there.
+    features: Tensor, labels: Tensor, val_features: Tensor, val_labels: Tensor, num_classes: int, l2: Sequence[float]
+) -> Solution:
+    """The solution whose L2 has the lowest cross-entropy on the validation split.
 
-    Not the highest accuracy: among good candidates that differs by a handful of images, and the choice would be their accident.
-    The candidates are solved from the strongest to the weakest, each from the last one's solution.
+    Not the highest accuracy: among good candidates that differs by a handful of images, and the choice would be an accident. The
+    candidates are solved from the strongest to the weakest, each starting at the one before.
     """
-    best: tuple[float, LinearProbe] | None = None
-    probe = None
+    solutions: list[Solution] = []
     for strength in sorted(l2, reverse=True):
-        probe = fit(features, labels, num_classes, strength, start=probe)
-        loss = F.cross_entropy(F.linear(val_features, probe.weight, probe.bias), val_labels).item()
-        if best is None or loss < best[0]:
-            best = loss, probe
-    assert best is not None
-    return best[1], (best[1].predict(val_features) == val_labels).sum().item() / len(val_labels)
+        solutions.append(fit(features, labels, num_classes, strength, start=solutions[-1] if solutions else None))
+    return min(solutions, key=lambda found: F.cross_entropy(F.linear(val_features, found.weight, found.bias), val_labels).item())

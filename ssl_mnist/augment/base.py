@@ -1,0 +1,123 @@
+"""Augmentations on whole batches: images (B, C, H, W) in [0, 1] -> the same; parameters and on/off are sampled per image.
+
+Two kinds of op. A geometric op maps the grid of sampling points, and neighbouring geometric ops share one `grid_sample`, so that an
+image is interpolated once. A pixel op maps the images. Ops act in the order in which they are named, each on an image with probability
+`p`. All randomness comes from torch's generator of the images' device.
+
+Shapes: B batch, C channels, H and W image size; a grid is (2, B, H, W), x then y, in [-1, 1] from the first pixel's edge to the last's.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_mnist.data import ImageSpec
+from ssl_mnist.errors import UserError
+
+
+class Op(nn.Module):
+    """One named augmentation. `p`: the probability with which it acts on an image; `channels`: how many it needs, None for any."""
+
+    channels: int | None = None
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise UserError(f"an augmentation's p must be in [0, 1], got {p}")
+        self.p = p
+
+    def selected(self, like: Tensor, num: int) -> Tensor:
+        """(B,) bool: the images to act on."""
+        return torch.rand(num, device=like.device) < self.p
+
+
+class GeometricOp(Op):
+    def forward(self, grid: Tensor) -> Tensor:
+        """Where each output pixel is to be read: (2, B, H, W) -> (2, B, H, W)."""
+        raise NotImplementedError
+
+
+class PixelOp(Op):
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        raise NotImplementedError
+
+
+def uniform(like: Tensor, num: int, low: float, high: float) -> Tensor:
+    """(num,) numbers in [low, high), on the device of `like`."""
+    return torch.rand(num, device=like.device) * (high - low) + low
+
+
+def check_range(name: str, bounds: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """bounds as (low, high). Raises UserError unless low <= bounds[0] <= bounds[1] <= high."""
+    if len(bounds) != 2 or not low <= bounds[0] <= bounds[1] <= high:
+        raise UserError(f"an augmentation's {name} must be [low, high] with {low} <= low <= high <= {high}, got {list(bounds)}")
+    return bounds[0], bounds[1]
+
+
+def check_bounds(low: float, high: float, **values: float) -> None:
+    """Raises UserError, naming the setting, for a value outside [low, high] or not a number."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and low <= value <= high):
+            raise UserError(f"an augmentation's {name} must be in [{low}, {high}], got {value}")
+
+
+class Augmentation(nn.Module):
+    """Named ops, applied in order. Each call returns one new view of each image.
+
+    spec: of the images; omit: the name of an op to leave out, or None. Raises UserError where an op does not fit the images, or where
+    there is none to leave out.
+    """
+
+    def __init__(self, spec: ImageSpec, omit: str | None, **ops: Op) -> None:
+        super().__init__()
+        for name, op in ops.items():
+            if not isinstance(op, GeometricOp | PixelOp):
+                raise UserError(f"augmentation.{name} must be a GeometricOp or a PixelOp of ssl_mnist.augment, got {type(op).__name__}")
+            if op.channels not in (None, spec.channels):
+                raise UserError(
+                    f"augmentation.{name} needs images of {op.channels} channels, the data has {spec.channels}: set ~augmentation.{name}"
+                )
+        if omit is not None and omit not in ops:
+            raise UserError(f"augmentation.omit must be null or one of {', '.join(ops) or 'none: there are no ops'}, got {omit}")
+        self.ops = nn.ModuleDict({name: op for name, op in ops.items() if name != omit})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), in memory of its own."""
+        views = images
+        geometry: list[Op] = []
+        for op in self.ops.values():
+            if isinstance(op, GeometricOp):
+                geometry.append(op)
+                continue
+            views, geometry = op(warp(views, geometry)), []
+        views = warp(views, geometry)
+        return views.clone() if views is images else views
+
+    def of_kinds(self, kinds: Sequence[str]) -> list[str]:
+        """Names of the ops whose class is among `kinds`."""
+        return [name for name, op in self.ops.items() if type(op).__name__ in kinds]
+
+
+@lru_cache(maxsize=8)
+def identity_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """The grid (2, 1, H, W) that reads every pixel where it is."""
+    x, y = ((torch.arange(size, device=device) * 2 + 1) / size - 1 for size in (width, height))
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])[:, None]
+
+
+def warp(images: Tensor, geometry: Sequence[Op]) -> Tensor:
+    """One bilinear `grid_sample` for all of `geometry`; what lies outside the image is 0.
+
+    The first op is to act first, so its map from output to input point comes last.
+    """
+    if not geometry:
+        return images
+    grid = identity_grid(images.shape[2], images.shape[3], images.device).expand(2, len(images), -1, -1)
+    for op in reversed(geometry):
+        grid = op(grid)
+    return F.grid_sample(images, grid.permute(1, 2, 3, 0), align_corners=False)

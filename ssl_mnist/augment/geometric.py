@@ -1,0 +1,104 @@
+"""Geometric augmentations: each maps the grid of sampling points (2, B, H, W)."""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ssl_mnist.augment.base import GeometricOp, check_bounds, check_range, uniform
+
+
+class Affine(GeometricOp):
+    """Rotate, scale, shear and shift about the image's centre.
+
+    degrees: largest rotation either way; scale: [low, high] factor of size, drawn log-uniformly for each axis around a common one;
+    stretch: largest log-factor by which the axes differ; shear: largest shear either way, as a tangent; translate: largest
+    shift either way, as a fraction of the size.
+    """
+
+    def __init__(self, degrees: float, scale: Sequence[float], stretch: float, shear: float, translate: float, p: float) -> None:
+        super().__init__(p)
+        check_bounds(0, 360, degrees=degrees)
+        check_bounds(0, 10, stretch=stretch, shear=shear, translate=translate)
+        self.scale = check_range("scale", scale, 0.01, 100)
+        self.degrees, self.stretch, self.shear, self.translate = degrees, stretch, shear, translate
+
+    def matrices(self, like: Tensor, num: int) -> tuple[Tensor, Tensor]:
+        """Linear parts (2, 2, B) and shifts (2, B) of the maps from output to input point."""
+        act = self.selected(like, num)
+        angle = uniform(like, num, -self.degrees, self.degrees) * (math.pi / 180) * act
+        zoom = uniform(like, num, math.log(self.scale[0]), math.log(self.scale[1]))
+        stretch = uniform(like, num, -self.stretch, self.stretch) / 2
+        shear = uniform(like, num, -self.shear, self.shear) * act
+        shift = uniform(like, 2 * num, -2 * self.translate, 2 * self.translate).view(2, num) * act
+        x, y = torch.exp(-(zoom + stretch) * act), torch.exp(-(zoom - stretch) * act)
+        cos, sin = angle.cos(), angle.sin()
+        # input = diag(x, y) @ [[1, shear], [0, 1]] @ rotation(angle) @ output + shift
+        linear = torch.stack([torch.stack([x * (cos + shear * sin), x * (shear * cos - sin)]), torch.stack([y * sin, y * cos])])
+        return linear, shift
+
+    def forward(self, grid: Tensor) -> Tensor:
+        linear, shift = self.matrices(grid, grid.shape[1])
+        (a, b), (c, d) = linear[..., None, None]
+        x, y = grid
+        out = torch.empty(grid.shape, device=grid.device)
+        torch.addcmul(shift[0, :, None, None], a, x, out=out[0]).addcmul_(b, y)
+        torch.addcmul(shift[1, :, None, None], c, x, out=out[1]).addcmul_(d, y)
+        return out
+
+
+class Elastic(GeometricOp):
+    """Elastic deformation: every point moves by a smooth random field, uniform noise on a coarse lattice, interpolated by cubic splines.
+
+    After Simard et al. 2003, with a spline in place of the Gaussian. strength: [low, high] of the largest possible displacement, as a fraction of the image's size; knots: lattice points along each axis.
+    """
+
+    def __init__(self, strength: Sequence[float], knots: int, p: float) -> None:
+        super().__init__(p)
+        check_bounds(2, 64, knots=knots)
+        self.strength, self.knots = check_range("strength", strength, 0, 10), knots
+
+    def forward(self, grid: Tensor) -> Tensor:
+        _, num, height, width = grid.shape
+        push = 2 * uniform(grid, num, *self.strength) * self.selected(grid, num)  # (B,), in grid units
+        noise = (torch.rand(2, num, self.knots, self.knots, device=grid.device) * 2 - 1) * push[:, None, None]
+        rows, columns = (_spline(self.knots, size, grid.device) for size in (height, width))  # (knots, H), (knots, W)
+        return (rows.T @ (noise @ columns)).add_(grid)
+
+
+@lru_cache(maxsize=8)
+def _spline(knots: int, size: int, device: torch.device) -> Tensor:
+    """(knots, size): cubic B-spline weights that interpolate a row of knots smoothly, without overshoot."""
+    position = torch.linspace(0, knots - 1, size, device=device) - torch.arange(-1, knots + 1, device=device)[:, None]
+    t = position.abs()
+    weights = torch.where(t < 1, 2 / 3 - t**2 + t**3 / 2, (2 - t).clamp(min=0) ** 3 / 6)  # (knots + 2, size)
+    inner = weights[1:-1].clone()
+    inner[0] += weights[0]  # beyond the border the lattice goes on with its last value
+    inner[-1] += weights[-1]
+    return inner
+
+
+class RandomResizedCrop(GeometricOp):
+    """Random square crop, resized to the image size. area: [low, high] of its area, as a fraction of the image's."""
+
+    def __init__(self, area: Sequence[float], p: float) -> None:
+        super().__init__(p)
+        self.area = check_range("area", area, 0.001, 1)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        num = grid.shape[1]
+        side = torch.where(self.selected(grid, num), uniform(grid, num, *self.area).sqrt(), 1.0)
+        centre = (torch.rand(2, num, device=grid.device) * 2 - 1) * (1 - side)
+        return grid * side[:, None, None] + centre[..., None, None]
+
+
+class HorizontalFlip(GeometricOp):
+    """Mirror left and right (a reflection about the vertical axis)."""
+
+    def forward(self, grid: Tensor) -> Tensor:
+        sign = torch.where(self.selected(grid, grid.shape[1]), -1.0, 1.0)
+        return torch.stack([grid[0] * sign[:, None, None], grid[1]])
+
+

@@ -1,0 +1,274 @@
+"""The command: Hydra's jobs, the folders they write to, exit status, `--help`. Importing it loads no torch."""
+
+import contextlib
+
+import os
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ssl_mnist import __version__, record
+from ssl_mnist.config import CONFIG_DIR, settings_of
+from ssl_mnist.console import say
+from ssl_mnist.errors import UserError, explain, explained
+from ssl_mnist.training import threads
+
+_traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+NUM_JOBS = "SSL_MNIST_NUM_JOBS"  # how many jobs a sweep has, for the processes that run them
+
+
+class Folders(Callback):
+    """Knows, in the process that was started, where a run or sweep writes and which of these folders it is about to create."""
+
+    sweep: Path | None = None
+    created: tuple[Path, ...] = ()  # folders that were not there before, the deepest first
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with _ending_in_one_line():
+            Folders.created = _missing(Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with _ending_in_one_line():
+            folder = sweep_folder(config)
+            Folders.created = _missing(folder)
+            os.environ[NUM_JOBS] = str(_check_jobs(config))
+            folder.mkdir(parents=True, exist_ok=True)  # which a search's storage needs
+            Folders.sweep = folder
+
+
+@contextlib.contextmanager
+def _ending_in_one_line() -> Any:
+    """For callbacks, whose exceptions Hydra turns into warnings: a user's error ends the process in its line."""
+    try:
+        with explained():
+            yield
+    except (UserError, OSError) as error:
+        sys.exit(f"ssl_mnist: {line_of(error)}")
+
+
+def _missing(folder: Path) -> tuple[Path, ...]:
+    folder = folder.absolute()
+    return tuple(path for path in (folder, *folder.parents) if not path.exists())
+
+
+def sweep_folder(config: DictConfig) -> Path:
+    """The folder that all jobs of a sweep lie in: hydra.sweep.dir, up to the first part that differs from job to job."""
+    raw = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[index, call-overload]
+    if re.search(r"\$\{hydra[.:]job\b", raw):
+        kept: list[str] = []
+        for part in raw.split("/"):
+            if "${" in part:
+                break
+            kept.append(part)
+        folder = "/".join(kept) or "."
+    else:
+        folder = str(config.hydra.sweep.dir)
+    return Path(config.hydra.runtime.cwd, folder)
+
+
+def _check_jobs(config: DictConfig) -> int:
+    """How many jobs a sweep has, 0 where its sweeper decides. Raises UserError where there is none, or where two share a folder."""
+    sweeper = config.hydra.sweeper
+    batch = sweeper.get("max_batch_size")
+    if batch is not None and batch < 1:
+        raise UserError(f"hydra.sweeper.max_batch_size must be at least 1, got {batch}")
+    if not sweeper["_target_"].endswith("BasicSweeper"):
+        return int(sweeper.get("n_trials") or 0)
+    loader = GlobalHydra.instance().config_loader()
+    words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
+    jobs = BasicSweeper.split_arguments(OverridesParser.create(config_loader=loader).parse_overrides(words), None)[0]
+    if not jobs:
+        raise UserError("the sweep has no job: one of its lists, ranges or globs is empty")
+    sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    raw = f"{sweep['dir']}/{sweep['subdir']}"  # type: ignore[index, call-overload]
+    if re.search(r"hydra[.:]job\.(num|id)", raw) or len(jobs) == 1:
+        return len(jobs)
+    folders: dict[str, list[str]] = {}
+    for job in jobs:
+        folder = _job_folder(loader.load_sweep_config(config, list(job)))
+        if folders.setdefault(folder, job) != job:
+            swept = sorted(set(job) ^ set(folders[folder]))
+            raise UserError(
+                f"hydra.sweep.dir and hydra.sweep.subdir give several jobs the folder {folder} ({' and '.join(swept[:2])}); "
+                "name in them all that is swept, or ${hydra:job.num}"
+            )
+    return len(jobs)
+
+
+def _job_folder(config: DictConfig) -> str:
+    """The folder of a job, by its config."""
+    outer = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        return str(Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)))
+    finally:
+        HydraConfig.instance().cfg = outer
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")
+def _job(cfg: DictConfig) -> float:
+    """One job of the command line, in the folder that Hydra made for it; returns the objective."""
+    job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir)
+    sweep = sweep_folder(OmegaConf.create({"hydra": job})) if job.mode == RunMode.MULTIRUN else None
+    settings: dict[str, Any] = {"overrides": list(job.overrides.task), "choices": {}}
+    if sweep:
+        num = os.environ.get(NUM_JOBS, "0")
+        say(f"\njob     {job.job.num + 1}{f' of {num}' if num != '0' else ''}: {' '.join(job.overrides.task)}")
+    try:
+        with explained():
+            settings = settings_of(cfg, job)
+        if isinstance(root := settings["data"].get("root"), str):  # relative paths mean the folder where the user stands
+            settings["data"]["root"] = str(Path(job.runtime.cwd, Path(root).expanduser()))
+        from ssl_mnist.pipeline import run
+
+        return float(run(settings, folder, sweep)[settings["objective"]])
+    except (Exception, KeyboardInterrupt) as error:
+        if sweep is None:
+            raise
+        line = line_of(error)
+        place = record.failed(folder, settings, sweep, error, line)
+        where = "" if isinstance(error, UserError) else f" (traceback in {place / record.ERROR})"
+        say(f"FAILED  {' '.join(job.overrides.task)}: {line}{where}")
+        raise
+
+
+def line_of(error: BaseException) -> str:
+    """An error in one line, for the console and error.txt."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory; lower pretrain.batch_size, or choose a smaller encoder"
+    return explain(error) if isinstance(error, OSError) else record.one_line(error)
+
+
+HELP = """\
+ssl_mnist: pretrain an encoder on MNIST without labels, freeze it, probe it, draw what it learned.
+
+Groups and their options (group=option):
+{groups}
+
+Examples:
+  python -m ssl_mnist                                                       the default: SimCLR, a few minutes
+  python -m ssl_mnist experiment=smoke                                      5,000 digits, seconds, for a first look
+  python -m ssl_mnist method=rotation encoder=conv_deep pretrain.epochs=2   any group, any number
+  python -m ssl_mnist -m method=autoencoder,rotation,simclr seed=0,1,2      a sweep (-m), every combination
+
+Any number is set by its path, as in optimizer.lr=1e-3; --cfg job shows them all and runs nothing.
+Results go to outputs/runs or outputs/sweeps. Evaluate a run again: python -m ssl_mnist.evaluate <run>. Compare a sweep again:
+python -m ssl_mnist.compare <sweep>. A config folder of your own: --config-dir <folder>. Hydra's own flags: --hydra-help"""
+
+
+def help_text(config_dirs: list[Path]) -> str:
+    """What `--help` shows. Hydra lists the same options, but copies its whole config for each, which takes three quarters of a second."""
+    groups: dict[str, set[str]] = {}
+    for folder in config_dirs:
+        for path in sorted(folder.rglob("*.yaml")):
+            group = "/".join(path.relative_to(folder).parent.parts)
+            if group and group != "data/spec" and path.stem != "settings":
+                groups.setdefault(f"+{group}" if group in ("search", "evaluation/probe") else group, set()).add(path.stem)
+    return HELP.format(groups="\n".join(f"{group}: {', '.join(sorted(groups[group]))}" for group in sorted(groups, key=_plain_first)))
+
+
+def _plain_first(group: str) -> tuple[bool, str]:
+    return group.startswith("+"), group
+
+
+def _config_dirs(arguments: list[str]) -> list[Path]:
+    """conf/ and the folders of --config-dir."""
+    found = [CONFIG_DIR]
+    for i, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            found.append(Path(value or (arguments[i + 1] if i + 1 < len(arguments) else ".")))
+    return found
+
+
+def _is_override(argument: str) -> bool:
+    return argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
+
+
+def main() -> None:
+    """The command. What a user got wrong ends in one line and status 1; HYDRA_FULL_ERROR=1 shows the traceback as well.
+
+    A sweep, whether or not jobs failed, ends in its comparison: the table here, the page and the files in its folder.
+    """
+    threads.snapshot()
+    arguments = sys.argv[1:]
+    if {"--help", "-h"} & set(arguments):
+        print(help_text(_config_dirs(arguments)))
+        return
+    if "--version" in arguments:
+        print(f"ssl_mnist {__version__}")
+        return
+    # Hydra refuses `a=1 -m b=2`: what is no override goes first.
+    sys.argv[1:] = [*(a for a in arguments if not _is_override(a)), *(a for a in arguments if _is_override(a))]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
+    signal.signal(signal.SIGTERM, _terminate)
+    Folders.sweep, Folders.created = None, ()
+    status: str | int = 0
+    try:
+        if "hydra/launcher=submitit_slurm" in arguments and not shutil.which("srun"):
+            raise UserError("hydra/launcher=submitit_slurm needs SLURM, and there is no srun here; submitit_local runs on this machine")
+        with explained():
+            _job()
+    except (UserError, OSError) as error:
+        if _traceback_wanted:
+            raise
+        status = f"ssl_mnist: {line_of(error)}"
+    except KeyboardInterrupt as error:
+        status = 143 if isinstance(error, Terminated) else 130
+        say("\nstopped", file=sys.stderr)
+    except Exception as error:
+        if line_of(error).startswith("out of memory") and not _traceback_wanted:
+            status = f"ssl_mnist: {line_of(error)}"
+        elif Folders.sweep is None or _traceback_wanted:
+            raise
+        else:  # of a job, whose traceback stands in its error.txt
+            status = f"ssl_mnist: {line_of(error)}"
+    finally:
+        if Folders.sweep is not None:
+            _end_sweep(Folders.sweep)
+        _remove_empty(Folders.created)
+    if status:
+        sys.exit(status)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+def _terminate(signum: int, frame: Any) -> None:
+    raise Terminated
+
+
+def _remove_empty(created: tuple[Path, ...]) -> None:
+    """Remove the folders that this process created and left empty."""
+    for folder in created:
+        try:
+            folder.rmdir()
+        except OSError:  # not there, or not empty
+            return
+
+
+def _end_sweep(folder: Path) -> None:
+    """Compare the jobs of a sweep. Where none began, Hydra's notes on it go, if this process made the folder."""
+    if next(record.run_folders(folder), None) is None:
+        if folder.absolute() in Folders.created:
+            for name in ("multirun.yaml", "optuna.db"):
+                (folder / name).unlink(missing_ok=True)
+        return
+    from ssl_mnist.compare import report
+
+    report(folder)

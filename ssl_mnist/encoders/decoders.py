@@ -1,0 +1,29 @@
+"""Decoders: embeddings (B, D) -> images (B, C, H, W) in [0, 1], each the mirror of an encoder."""
+
+from torch import nn
+
+from ssl_mnist.data import ImageSpec
+from ssl_mnist.encoders.base import map_sizes
+from ssl_mnist.encoders.conv import conv_block
+
+
+def conv_decoder(dim: int, widths: list[int], strides: list[int], spec: ImageSpec) -> nn.Module:
+    """A linear layer to the smallest map, then one up-sampling convolution for each of the encoder's widths, in reverse."""
+    sizes = map_sizes(spec, strides)
+    height, width = sizes[-1]
+    layers: list[nn.Module] = [nn.Linear(dim, widths[-1] * height * width), nn.Unflatten(1, (widths[-1], height, width))]
+    outputs = [spec.channels, *widths[:-1]]
+    for i in reversed(range(len(widths))):
+        if strides[i] > 1:
+            layers.append(nn.Upsample(size=sizes[i], mode="nearest"))
+        layers += conv_block(widths[i], outputs[i], 1) if i else [nn.Conv2d(widths[i], outputs[i], 3, 1, 1), nn.Sigmoid()]
+    return nn.Sequential(*layers)
+
+
+def mlp_decoder(widths: list[int], spec: ImageSpec) -> nn.Module:
+    """Fully connected layers with the encoder's widths in reverse."""
+    layers: list[nn.Module] = []
+    for num_in, num_out in zip(widths[::-1], widths[-2::-1], strict=False):
+        layers += [nn.Linear(num_in, num_out, bias=False), nn.BatchNorm1d(num_out), nn.ReLU(inplace=True)]
+    shape = (spec.channels, spec.height, spec.width)
+    return nn.Sequential(*layers, nn.Linear(widths[0], spec.channels * spec.height * spec.width), nn.Unflatten(1, shape), nn.Sigmoid())

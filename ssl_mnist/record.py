@@ -1,0 +1,286 @@
+"""A run's folder: who writes it, what was run, what came of it.
+
+`run.json` is written first and says everything that the run was made from; `summary.json` as soon as scores are known, and its presence
+marks a complete run; `error.txt` where it failed. Whoever reads a run later reads these alone. Nothing is ever deleted: a folder that
+holds another run, or files that are not a run's, is refused.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ssl_mnist.errors import UserError
+
+RUN, SUMMARY, METRICS, ENCODER, ERROR, LOCK = "run.json", "summary.json", "metrics.jsonl", "encoder.pt", "error.txt", "run.lock"
+FORMAT = 1  # of run.json and summary.json
+
+
+def atomic_write(path: Path, data: str | bytes) -> None:
+    """Write a file whole or not at all."""
+    _atomically(path, lambda scratch: scratch.write_bytes(data.encode() if isinstance(data, str) else data))
+
+
+def atomic_save(content: Any, path: Path) -> None:
+    """torch.save, whole or not at all."""
+    import torch
+
+    def write(scratch: Path) -> None:
+        with scratch.open("wb") as file:
+            torch.save(content, file)
+
+    _atomically(path, write)
+
+
+def _atomically(path: Path, write: Any) -> None:
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            write(scratch)
+        except RuntimeError as error:  # torch's writer hides the file system's error
+            raise OSError(getattr(error.__context__, "errno", None) or 5, "cannot be written; is the disk full?", str(path)) from error
+        with scratch.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ValueError where it holds none: empty, cut short, or something else."""
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict):
+        raise ValueError("not an object")
+    return content
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Every folder at or below `folder` that holds a run.json, in order; a run's own subfolders are not searched."""
+    for place, folders, files in os.walk(folder):
+        if RUN in files:
+            folders.clear()
+            yield Path(place)
+        folders.sort()
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the run in a folder has its result: a summary that can be read, and the encoder."""
+    try:
+        return "scores" in read_json(folder / SUMMARY) and (folder / ENCODER).stat().st_size > 0
+    except (OSError, ValueError):
+        return False
+
+
+class Record:
+    """A run's folder while it is being written. Use as a context manager: leaving it by an exception writes error.txt.
+
+    folder: as `claim` found it; content: of run.json.
+    """
+
+    def __init__(self, folder: Path, content: dict[str, Any]) -> None:
+        self.folder, self.content = folder, content
+        self.lock = FileLock(folder / LOCK)
+
+    def __enter__(self) -> "Record":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.lock.acquire(blocking=False)
+        except Timeout:
+            raise UserError(f"{self.folder} is being written by another process; choose another hydra.run.dir or wait for it") from None
+        self.written = False
+        return self
+
+    def write_run(self, wandb: Mapping[str, Any] | None) -> None:
+        """run.json; from here on the folder is this run's, and what an earlier, unfinished try of it left is replaced."""
+        self.written = True
+        atomic_write(self.folder / RUN, json.dumps(self.content | {"wandb": wandb}, indent=2) + "\n")
+        for name in (SUMMARY, ERROR):
+            (self.folder / name).unlink(missing_ok=True)
+        (self.folder / METRICS).write_bytes(b"")
+        (self.folder / "figures").mkdir(exist_ok=True)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None and self.written:
+            lines = "".join(traceback.format_exception(error))
+            try:
+                atomic_write(self.folder / ERROR, f"{one_line(error)}\n\n{lines}")
+            except OSError:
+                pass  # a full disk: the error itself is reported all the same
+        self.lock.release()
+
+    def log(self, metrics: Mapping[str, float]) -> None:
+        """One row of metrics.jsonl."""
+        with (self.folder / METRICS).open("a") as file:
+            print(json.dumps(metrics), file=file)
+
+    def figure(self, name: str, figure: Any) -> Path:
+        """figures/<name>.png"""
+        path = self.folder / "figures" / f"{name}.png"
+        _atomically(path, lambda scratch: figure.savefig(scratch, format="png", dpi=120))
+        return path
+
+    def summary(self, summary: Mapping[str, Any]) -> None:
+        """summary.json, which marks the run as complete."""
+        atomic_write(self.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+
+def one_line(error: BaseException) -> str:
+    """An exception in one line: a user's error by its words, any other with its type."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by the user"
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+def describe(settings: Mapping[str, Any], sweep: Path | None, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What run.json holds from the start. identity: from `config.identity`."""
+    return {
+        "format": FORMAT,
+        "command": shlex.join(["python", "-m", "ssl_mnist", *sys.argv[1:]]) if Path(sys.argv[0]).stem != "ipykernel_launcher" else "",
+        "overrides": settings["overrides"],
+        "sweep": None if sweep is None else sweep.resolve().name,
+        "choices": settings["choices"],
+        "settings": {key: value for key, value in settings.items() if key not in ("choices", "overrides")},
+        **identity,
+        "git": git_state(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "pid": os.getpid(),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "wandb": None,
+    }
+
+
+@lru_cache(maxsize=1)
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that the package lies in, and whether it has uncommitted changes; None outside a checkout."""
+    package = Path(__file__).resolve().parent
+    if not (package.parent / ".git").exists():
+        return None
+    try:
+        commit, status = (
+            subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "dirty": bool(status)}
+
+
+@contextmanager
+def claim(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
+    """Where a run with this identity is to be written, and whether it is there already, complete; held until the context ends.
+
+    In a sweep the run may be in any folder of it: a complete one is found, an unfinished one taken over, and a second process with the
+    same identity waits for the first. Raises UserError where `folder` holds another run (outside a sweep), or files that are not a run's.
+    """
+    if sweep is None:
+        yield _place(folder, None, identity)
+        return
+    locks = sweep / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"{identity['identity']}.lock"):
+        yield _place(folder, sweep, identity)
+
+
+def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tuple[Path, bool]:
+    unfinished = None
+    for other in run_folders(sweep) if sweep else [folder]:
+        try:
+            same = read_json(other / RUN).get("identity") == identity["identity"]
+        except (OSError, ValueError):
+            continue
+        if same and is_complete(other):
+            return other, True
+        if same and unfinished is None and not is_locked(other):
+            unfinished = other
+    if unfinished is not None:
+        return unfinished, False
+    if (folder / RUN).exists():
+        if sweep is None:
+            raise UserError(f"{folder} holds another run ({difference(folder, identity)}); choose another hydra.run.dir")
+        folder = folder.with_name(f"{folder.name}-{identity['identity'][:8]}")
+    foreign = [name for name in (SUMMARY, METRICS, ENCODER, ERROR) if (folder / name).exists() and not (folder / RUN).exists()]
+    foreign += [f"figures/{path.name}" for path in (folder / "figures").glob("*.png") if not (folder / RUN).exists()]
+    if foreign:
+        raise UserError(f"{folder / foreign[0]} is there and not of a run of ssl_mnist; choose another hydra.run.dir (hydra.sweep.dir)")
+    return folder, False
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a live process writes the run in a folder."""
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
+def difference(folder: Path, identity: Mapping[str, Any]) -> str:
+    """What differs between the run in a folder and another identity, in words."""
+    try:
+        before = read_json(folder / RUN)["identity_parts"]
+        return parts_difference(before, identity["identity_parts"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "its run.json cannot be read"
+
+
+def parts_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first few things that tell two identities apart, such as `seed 0 -> 7, code of methods/simclr.py`."""
+    found = []
+    for part in now:
+        old, new = before.get(part), now[part]
+        if isinstance(new, dict) and isinstance(old, dict):
+            for key in dict.fromkeys([*old, *new]):
+                if old.get(key) != new.get(key):
+                    label = {"code": f"code of {key}", "versions": f"{key} {old.get(key)} -> {new.get(key)}"}
+                    found.append(label.get(part, f"{key} {old.get(key)} -> {new.get(key)}"))
+        elif old != new:
+            found.append(f"{part} {old} -> {new}")
+    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "") or "nothing that is recorded"
+
+
+def superseded(sweep: Path, overrides: list[str], identity: Mapping[str, Any]) -> str | None:
+    """Why a complete run with the same overrides in a sweep is made again: what differs; None where there is none."""
+    for other in run_folders(sweep):
+        try:
+            content = read_json(other / RUN)
+            if sorted(content["overrides"]) == sorted(overrides) and content["identity"] != identity["identity"] and is_complete(other):
+                return f"{other.name} differs: {parts_difference(content['identity_parts'], identity['identity_parts'])}"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return None
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def failed(folder: Path, settings: Mapping[str, Any], sweep: Path, error: BaseException, line: str) -> Path:
+    """Leave a failed job of a sweep its record, run.json and error.txt, where it has none yet; returns its folder."""
+    if isinstance(error, KeyboardInterrupt) or getattr(error, "recorded_in", None):
+        return getattr(error, "recorded_in", folder)
+    if (folder / RUN).exists():
+        folder = folder.with_name(f"{folder.name}-failed-{os.getpid()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    unknown = {"identity": None, "identity_parts": {}, "resolved": {}}
+    atomic_write(folder / RUN, json.dumps(describe(settings, sweep, unknown), indent=2) + "\n")
+    atomic_write(folder / ERROR, f"{line}\n\n{''.join(traceback.format_exception(error))}")
+    return folder

@@ -1,0 +1,1 @@
+"""Pretraining: the loop, its random numbers, optimizer and device."""
