@@ -53,7 +53,7 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     what a constructor refuses, before any data is read.
     """
     spec = dataset.spec if dataset else _make("data.spec", settings["data"]["spec"], ImageSpec)
-    torch.manual_seed(settings["seed"])
+    torch.manual_seed(seed_for(settings["seed"], "initialisation"))
     augmentation = _make("augmentation", settings["augmentation"], Augmentation, spec=spec)
     encoder = _make("encoder", settings["encoder"], Encoder, spec=spec)
     if encoder.dim < 2:

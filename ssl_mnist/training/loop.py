@@ -29,7 +29,7 @@ def pretrain(experiment: "Experiment") -> Iterator[dict[str, float]]:
     Yields, about every `log_every` steps (an epoch is cut into equal windows), `step`, `epoch` (a fraction while it runs),
     `pretrain/lr`, `pretrain/images_per_second`, and the mean over the window of each term the method measured, `pretrain/<name>`; at an
     epoch's end also `pretrain/epoch_loss`, the mean over the epoch. An epoch is one random order of the images, its incomplete last batch
-    left out. Raises Diverged at a loss that is not finite, naming its step.
+    left out. Random numbers depend on the seed and the step alone. Raises Diverged at a loss that is not finite, naming its step.
     """
     images, method, optimizer = experiment.dataset.train.images, experiment.method, experiment.optimizer
     batch_size, epochs = experiment.batch_size, experiment.epochs
@@ -39,12 +39,14 @@ def pretrain(experiment: "Experiment") -> Iterator[dict[str, float]]:
     last = "none yet"
     method.train()
     for epoch in range(1, epochs + 1):
-        order = torch.randperm(len(images), device=images.device)
+        shuffle = torch.Generator().manual_seed(seed_for(experiment.seed, "order", epoch))
+        order = torch.randperm(len(images), generator=shuffle).to(images.device)
         pending: list[dict[str, Tensor]] = []
         epoch_losses: list[float] = []
         since = time.perf_counter()
         for index in range(steps_per_epoch):
             batch = as_float(images[order[index * batch_size : (index + 1) * batch_size]])  # (B, C, H, W)
+            torch.manual_seed(seed_for(experiment.seed, "views", step))  # of views, and of what the method samples
             method.before_step(step / experiment.num_steps)
             with torch.no_grad():
                 views = tuple(experiment.augmentation(batch) for _ in range(method.num_views))
