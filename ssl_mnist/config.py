@@ -75,8 +75,8 @@ def compose(*overrides: str) -> dict[str, Any]:
 
 def settings_of(cfg: DictConfig, job: DictConfig) -> dict[str, Any]:
     """Hydra's config as settings; `choices` holds the option that each group was chosen by. job: Hydra's own config."""
-    settings = typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    settings.pop("hydra", None)
+    ours = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    settings = typing.cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
     overrides = list(job.overrides.task)
     experiments = [override.partition("=")[2] for override in overrides if override.lstrip("+").startswith("experiment=")]
     chosen = {group: job.runtime.choices.get(group) for group in GROUPS}

@@ -1,5 +1,7 @@
-"""What the tests share: no key and no cache of the user's, real MNIST where it lies, and one sweep that many tests look at."""
+"""What the tests share: no key and no cache of the user's, the full MNIST where $SSL_MNIST_DATA names it, one SPEC, one TINY, one build."""
 
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -8,9 +10,46 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from filelock import FileLock
+
+from ssl_mnist import compose, config
+from ssl_mnist.build import Experiment, build
+from ssl_mnist.data import Dataset, ImageSpec, Split
+from ssl_mnist.training.device import Device
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 METHODS = sorted(path.stem for path in (REPOSITORY / "conf" / "method").glob("*.yaml"))
+SPEC = ImageSpec(channels=1, height=28, width=28, mean=[0.1307], std=[0.3081], classes=[str(i) for i in range(10)], label_changing=[])
+CPU = Device.choose("cpu", "32")
+
+TINY = ("experiment=smoke", "pretrain.epochs=0", "evaluation=quick", "evaluation.linear.l2=[1.0e-3]", "evaluation.num_points=50",
+        "evaluation.cache=false", "tracking.mode=disabled")  # fmt: skip
+
+
+def noise(num: int = 130, spec: ImageSpec = SPEC) -> Dataset:
+    """A data set of noise, every class in each split."""
+    draw = torch.Generator().manual_seed(0)
+
+    def split(size: int) -> Split:
+        images = torch.randint(256, (size, spec.channels, spec.height, spec.width), dtype=torch.uint8, generator=draw)
+        return Split(images, torch.arange(size) % len(spec.classes))
+
+    test = split(40)
+    return Dataset("noise", spec, split(num), split(40), lambda: test, "0" * 16, None)
+
+
+@functools.lru_cache(maxsize=64)
+def settings(*overrides: str) -> dict[str, Any]:
+    """Settings of the command line `data=mnist_5k <overrides>`; not to be changed."""
+    composed = compose("data=mnist_5k", *overrides)
+    config.check(composed)
+    return composed
+
+
+def experiment(*overrides: str, dataset: Dataset | None = None) -> Experiment:
+    """`build` on the CPU, on noise unless another data set is given."""
+    return build(settings("pretrain.batch_size=20", "evaluation=quick", *overrides), CPU, dataset or noise())
 
 
 def isolate(folder: Path) -> dict[str, str]:
@@ -22,7 +61,8 @@ def isolate(folder: Path) -> dict[str, str]:
     return wandb | proxies | fonts | homes | {"no_proxy": "127.0.0.1,localhost"}
 
 
-FORGET = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "SSL_MNIST_DATA", "HYDRA_FULL_ERROR")
+FORGET = tuple(name for name in os.environ if name.startswith("WANDB_")) + ("SSL_MNIST_DATA", "HYDRA_FULL_ERROR", "SSL_MNIST_NUM_JOBS")
+FULL_MNIST = os.environ.get("SSL_MNIST_DATA")
 
 
 @pytest.fixture(autouse=True)
@@ -33,30 +73,37 @@ def _isolated(monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
 
 
-TINY = ("experiment=smoke", "pretrain.epochs=0", "probe.num_points=50", "probe.l2=[1.0e-3]", "tracking.mode=disabled")
-
-
-def command(*arguments: str, cwd: Path, wait: bool = True, **variables: str) -> Any:
+def command(*arguments: str, cwd: Path, wait: bool = True, module: str = "ssl_mnist", **variables: str) -> Any:
     """`python -m ssl_mnist <arguments>` as a user runs it, from `cwd`: what came of it, or, without wait, the running process."""
-    env = {k: v for k, v in os.environ.items() if k not in FORGET} | isolate(cwd / "home") | {"PYTHONPATH": str(REPOSITORY)} | variables
-    words = [sys.executable, "-m", "ssl_mnist", *arguments]
+    env = {k: v for k, v in os.environ.items() if k not in FORGET} | isolate(cwd / "home")
+    path = os.pathsep.join(filter(None, [variables.pop("PYTHONPATH", None), str(REPOSITORY)]))
+    words = [sys.executable, "-m", module, *arguments]
+    env |= {"PYTHONPATH": path} | variables
     if not wait:
         return subprocess.Popen(words, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")
-def sweep(tmp_path_factory) -> list[Path]:
-    """The folders of one multirun of all methods on the packaged digits, in the methods' order, W&B offline."""
-    cwd = tmp_path_factory.mktemp("sweep")
-    result = command("-m", f"method={','.join(METHODS)}", "experiment=smoke", "hydra.sweep.dir=all", cwd=cwd)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return sorted((folder for folder in (cwd / "all").iterdir() if folder.is_dir()), key=lambda folder: int(folder.name.split("-")[0]))
+def sweep(tmp_path_factory, worker_id) -> list[Path]:
+    """The folders of one multirun of all methods on the packaged digits, in the methods' order, W&B offline; made once for all workers."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+    folder = shared / "sweep" / "all"
+    with FileLock(shared / "sweep.lock"):
+        if not folder.is_dir():
+            folder.parent.mkdir()
+            result = command("-m", f"method={','.join(METHODS)}", "experiment=smoke", "hydra.sweep.dir=all", cwd=folder.parent)
+            assert result.returncode == 0, result.stdout + result.stderr
+    return [folder / f"{i}-{method}" for i, method in enumerate(METHODS)]
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "summary.json").read_text())
 
 
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
-    for root in (os.environ.get("SSL_MNIST_DATA"), REPOSITORY.parent / "shared" / "data" / "mnist"):
-        if root and (Path(root) / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
-            return Path(root)
+    if FULL_MNIST and (Path(FULL_MNIST) / "MNIST" / "raw").is_dir():
+        return Path(FULL_MNIST)
     pytest.skip("the full MNIST is not here; SSL_MNIST_DATA tells where it is")

@@ -61,31 +61,46 @@ def _mean(parts: list[Tensor]) -> Tensor:
 class FeatureStore:
     """Features of one encoder, each split computed once.
 
-    folder: where they are kept for later evaluations, or None. A file there belongs to one encoder, one data set and one way of
-    extraction, whose hash is its name; removing any of them costs only the time to compute it again.
+    folder: where they are kept for later evaluations, or None. A file there, `<split>-<feature>-<hash>.pt`, belongs to one encoder, one
+    data set and one way of extraction; removing it costs only the time to compute it again.
     """
 
     def __init__(self, encoder: Encoder, cells: set[int], tta: int, folder: Path | None, identity: str) -> None:
         """identity: of the encoder's weights and of the data."""
-        self.encoder, self.cells, self.tta, self.folder = encoder.eval(), cells, tta, folder
-        self.key = hashlib.sha256(f"{identity}/{sorted(cells)}/{tta}/{next(encoder.parameters()).device.type}".encode()).hexdigest()[:16]
+        self.encoder, self.cells, self.tta, self.folder = encoder.eval(), cells if encoder.has_map else set(), tta, folder
+        self.key = hashlib.sha256(f"{identity}/{tta}/{encoder.mean.device.type}".encode()).hexdigest()[:16]
 
     def __call__(self, split: str, images: Tensor) -> Features:
         """Features of the images (N, C, H, W) uint8 of a split: "train", "val" or "test"."""
-        path = None if self.folder is None else self.folder / f"{split}-{self.key}.pt"
-        if path is not None and path.is_file():
-            try:
-                kept = torch.load(path, map_location=images.device, weights_only=True)
-                if all(len(values) == len(images) for values in kept.values()):
-                    return kept
-            except Exception as error:  # whatever a torn or foreign file makes torch say
-                log.warning("WARNING %s cannot be read and is computed again (%s)", path, type(error).__name__)
+        names = ["embedding", *(f"map_{size}" for size in sorted(self.cells))]
+        kept = {name: self._kept(self._path(split, name), images) for name in names}
+        if all(values is not None for values in kept.values()):
+            return {name: values for name, values in kept.items() if values is not None}
         features = extract(self.encoder, images, self.cells, self.tta)
-        if path is not None:
-            try:
-                path.parent.mkdir(exist_ok=True)
-                atomic_save({name: values.cpu() for name, values in features.items()}, path)
-            except OSError as error:
-                log.warning("WARNING features are not kept, since %s cannot be written: %s", path, error.strerror)
-                self.folder = None
+        for name, values in features.items():
+            self._keep(self._path(split, name), values)
         return features
+
+    def _path(self, split: str, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"{split}-{name}-{self.key}.pt"
+
+    def _kept(self, path: Path | None, images: Tensor) -> Tensor | None:
+        if path is None or not path.is_file():
+            return None
+        try:
+            values = torch.load(path, map_location=images.device, weights_only=True)
+            if isinstance(values, Tensor) and len(values) == len(images):
+                return values
+        except Exception:  # whatever a torn or foreign file makes torch say
+            log.warning("WARNING %s cannot be read; its features are computed again", path)
+        return None
+
+    def _keep(self, path: Path | None, values: Tensor) -> None:
+        if path is None or path.is_file():
+            return
+        try:
+            path.parent.mkdir(exist_ok=True)
+            atomic_save(values.cpu(), path)
+        except OSError as error:
+            log.warning("WARNING features are not kept: %s cannot be written (%s)", path, error.strerror)
+            self.folder = None

@@ -1,0 +1,145 @@
+"""`python -m ssl_mnist.evaluate <run, encoder.pt or sweep> [overrides]`: evaluate saved encoders again, under any `evaluation`.
+
+Each result is written beside the first one, to `evaluation/<name>.json`, and never over it. The data is the run's own; overrides may name
+another evaluation (evaluation=quick, evaluation.knn.k=5, evaluation.tta=1) or, for the same kind of images, other data. Test is read
+unless evaluation.test=false is given.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ssl_mnist import config, record
+from ssl_mnist.console import say, score_table
+from ssl_mnist.errors import UserError, explain
+
+
+def evaluate_again(path: Path, overrides: list[str]) -> list[Path]:
+    """Evaluate the encoder of a run's folder, of an encoder.pt, or of every complete run of a sweep; returns the files written.
+
+    Raises UserError where there is no encoder, or where an override is none of data, evaluation, device, precision and threads.
+    """
+    allowed = ("data", "evaluation", "device", "precision", "threads", "tracking")
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key.split(".")[0].split("/")[0].split("@")[0] not in allowed:
+            raise UserError(f"{override} cannot change a trained encoder; what can be set here is {', '.join(allowed)}")
+    if path.is_file():
+        return [_evaluate(path, path.parent, overrides)]
+    if not path.is_dir():
+        raise UserError(f"{path} is neither a run's folder, a sweep nor an encoder.pt")
+    found = [folder for folder in record.run_folders(path) if (folder / record.ENCODER).is_file()]
+    if not found:
+        raise UserError(f"there is no run with an encoder.pt in {path}")
+    return [_evaluate(folder / record.ENCODER, folder, overrides) for folder in found]
+
+
+def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
+    """Evaluate one encoder; returns the file of its scores."""
+    made_from = _run_of(folder)
+    own = [f"data={made_from['choices']['data']}"] if made_from else []
+    test = [] if any(override.startswith("evaluation.test=") for override in overrides) else ["evaluation.test=true"]
+    settings = config.compose(*own, *overrides, *test)
+    if made_from:
+        settings["seed"] = made_from["settings"]["seed"]
+        changed = any(override.startswith("data") for override in overrides)
+        if not changed:  # the place of the files may be another one today
+            place = {"root": settings["data"]["root"]} if "root" in settings["data"] else {}
+            settings["data"] = made_from["settings"]["data"] | place
+        settings["encoder"], settings["choices"]["method"] = made_from["settings"]["encoder"], made_from["choices"]["method"]
+    config.check(settings)
+
+    from ssl_mnist.build import check_probes, make_dataset, make_probes
+    from ssl_mnist.checkpoint import encoder_hash, load_encoder
+    from ssl_mnist.evaluate import FeatureStore, evaluate
+    from ssl_mnist.evaluate.protocol import applicable, cells_of
+    from ssl_mnist.pipeline import environment
+    from ssl_mnist.training.device import Device
+    from ssl_mnist.training.threads import choose_threads
+
+    choose_threads(settings["threads"])
+    device = Device.choose(settings["device"], str(settings["precision"]))
+    own_module = str(settings["encoder"]["_target_"]).partition(".")[0] if made_from else "ssl_mnist"
+    encoder = device.place(load_encoder(encoder_file, allow=(own_module,)))
+    dataset = make_dataset(settings, device)
+    for size in ("channels", "height", "width"):
+        if getattr(dataset.spec, size) != getattr(encoder.spec, size):
+            raise UserError(f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}")
+    probes = applicable(make_probes(settings), encoder)
+    check_probes(probes, dataset)
+
+    what = {"evaluation": settings["evaluation"], "data": dataset.fingerprint, "encoder": encoder_hash(encoder)}
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    target = folder / "evaluation" / f"{settings['choices']['evaluation']}-{digest}.json"
+    if target.is_file():
+        say(f"done    already in {os.path.relpath(target)}")
+        return target
+    say(f"probe   {os.path.relpath(encoder_file)} on {dataset.name}")
+    identity = f"{what['encoder']}/{dataset.fingerprint}/{len(dataset.train)}"
+    kept = folder / "features" if settings["evaluation"]["cache"] else None
+    features = FeatureStore(encoder, cells_of(probes), settings["evaluation"]["tta"], kept, identity)
+    evaluation = evaluate(probes, dataset, features, settings["evaluation"]["test"])
+    summary = evaluation.scores | {
+        "encoder": what["encoder"],
+        "identity": made_from["identity"] if made_from else None,
+        "evaluation": settings["evaluation"],
+        "overrides": overrides,
+        "data/source": dataset.name,
+        "data/fingerprint": dataset.fingerprint,
+        "data/classes": dataset.spec.classes,
+        "data/test_size": len(evaluation.shown) if evaluation.split == "test" else None,
+        "data/val_size": len(dataset.val),
+        "choices/method": settings["choices"]["method"] if made_from else None,
+        "seed": settings["seed"] if made_from else None,
+        **environment(device),
+    }
+    target.parent.mkdir(exist_ok=True)
+    record.atomic_write(target, json.dumps(summary, indent=2) + "\n")
+    for warning in evaluation.warnings:
+        say(f"WARNING {warning}")
+    say(f"\n{score_table(summary)}\n")
+    _track(folder, made_from, settings, target.stem, evaluation.scores)
+    say(f"file    {os.path.relpath(target)}")
+    return target
+
+
+def _run_of(folder: Path) -> dict[str, Any] | None:
+    """What run.json holds, or None for an encoder that was taken out of its run's folder."""
+    try:
+        return record.read_json(folder / record.RUN)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{folder / record.RUN} cannot be read: {error}") from error
+
+
+def _track(folder: Path, made_from: dict[str, Any] | None, settings: dict[str, Any], name: str, scores: dict[str, Any]) -> None:
+    """The scores as `evaluation/<name>/...` in the W&B run that trained the encoder; nothing where there is none."""
+    if not made_from or not made_from.get("wandb"):
+        return
+    from ssl_mnist.tracking import Tracker
+
+    wandb = made_from["wandb"]
+    run = {"job_type": made_from["choices"]["method"], "default_name": None, "group": wandb.get("group"), "tags": [], "config": {}}
+    tracking = made_from["settings"]["tracking"] | {key: wandb.get(key) for key in ("project", "entity")}
+    with Tracker(folder, tracking, run | {"id": wandb["id"]}) as tracker:
+        tracker.summary({f"evaluation/{name}/{key}": value for key, value in scores.items() if isinstance(value, int | float)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m ssl_mnist.evaluate", description="Evaluate saved encoders again.")
+    parser.add_argument("path", type=Path, help="a run's folder, an encoder.pt, or a sweep's folder")
+    parser.add_argument("overrides", nargs="*", help="such as evaluation=quick evaluation.knn.k=5 evaluation.tta=1")
+    arguments = parser.parse_args()
+    try:
+        evaluate_again(arguments.path, arguments.overrides)
+    except (UserError, OSError) as error:
+        sys.exit(f"ssl_mnist: {explain(error) if isinstance(error, OSError) else error}")
+
+
+if __name__ == "__main__":
+    main()
