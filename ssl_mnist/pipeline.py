@@ -4,10 +4,10 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_mnist import __version__, config, record
 from ssl_mnist.console import Console, score_table
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ssl_mnist.build import Experiment
-    from ssl_mnist.evaluate import Evaluation
+    from ssl_mnist.data import Dataset
+    from ssl_mnist.encoders import Encoder
+    from ssl_mnist.evaluate import Evaluation, Probe
     from ssl_mnist.tracking import Tracker
     from ssl_mnist.training.device import Device
 
@@ -51,94 +53,97 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
         run_json = record.describe(settings, sweep, what)
         with record.Record(place, run_json) as files, Tracker(place, settings["tracking"], _tracked(settings, sweep)) as tracker:
             files.write_run(wandb=tracker.facts())
-            _introduce(experiment, settings, threads.reason, console)
-            history, training = _train(experiment, files, tracker, console)
-            evaluation, probing = _evaluate(experiment, settings, place, what["identity"], console)
+            out = _Outputs(files, tracker, console)
+            _introduce(experiment, settings["choices"], threads.reason, out)
+            history, training = _train(experiment, out)
+            evaluation, probing = _evaluate(experiment, settings, what["identity"], out)
             summary = (
                 evaluation.scores
-                | _costs(experiment, history, training, probing, time.perf_counter() - started)
+                | _costs(experiment, history, {"pretrain": training, "evaluate": probing, "": time.perf_counter() - started})
                 | _facts(experiment, settings, what, evaluation)
             )
             files.summary(summary)
             tracker.summary(summary)
             console.say(f"\n{score_table(summary)}\n")
-            _draw(experiment, evaluation, history, settings, files, tracker, console)
+            _draw(_figures(experiment, evaluation, history, settings["evaluation"]["num_points"]), out)
             tracker.artifact(place / record.ENCODER, "encoder", {"class": type(experiment.encoder).__name__, "identity": what["identity"]})
             console.say(f"folder  {os.path.relpath(place)}")
     return summary
 
 
-def _introduce(experiment: "Experiment", settings: Mapping[str, Any], threads: str | None, console: Console) -> None:
+class _Outputs(NamedTuple):
+    """Where a run's results go."""
+
+    files: record.Record
+    tracker: "Tracker"
+    console: Console
+
+
+def _introduce(experiment: "Experiment", choices: Mapping[str, Any], threads: str | None, out: _Outputs) -> None:
     """Say what is about to run, and what the user should know of it."""
     from ssl_mnist.data import class_counts, describe
 
-    dataset, choices = experiment.dataset, settings["choices"]
+    dataset = experiment.dataset
     splits = {"train": dataset.train, "val": dataset.val}
-    console.stage(f"data    {dataset.name}: {describe({n: class_counts(s, dataset.spec.classes) for n, s in splits.items()})}")
+    out.console.stage(f"data    {dataset.name}: {describe({n: class_counts(s, dataset.spec.classes) for n, s in splits.items()})}")
     if dataset.note:
-        console.say(f"        {dataset.note}")
+        out.console.say(f"        {dataset.note}")
     for name in experiment.augmentation.of_kinds(experiment.spec.label_changing):
         log.warning("WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, choices["data"], name)
     if threads:
-        console.say(f"threads {threads}")
-    console.stage(f"train   {choices['method']}, {experiment.num_steps:,} steps of {experiment.batch_size} images on {experiment.device}")
+        out.console.say(f"threads {threads}")
+    steps = f"{experiment.num_steps:,} steps of {experiment.batch_size} images"
+    out.console.stage(f"train   {choices['method']}, {steps} on {experiment.device}")
 
 
-def _train(
-    experiment: "Experiment", files: record.Record, tracker: "Tracker", console: Console
-) -> tuple[list[dict[str, float]], float]:
+def _train(experiment: "Experiment", out: _Outputs) -> tuple[list[dict[str, float]], float]:
     """Pretrain; returns the rows of metrics and the seconds it took."""
     from ssl_mnist.training.loop import pretrain
 
     history: list[dict[str, float]] = []
     started = time.perf_counter()
-    with console.training(experiment.num_steps) as progress:
+    with out.console.training(experiment.num_steps) as progress:
         for metrics in pretrain(experiment):
             history.append(metrics)
-            files.log(metrics)
-            tracker.log(metrics)
+            out.files.log(metrics)
+            out.tracker.log(metrics)
             progress(metrics)
     return history, time.perf_counter() - started
 
 
-def _evaluate(
-    experiment: "Experiment", settings: Mapping[str, Any], folder: Path, identity: str, console: Console
-) -> tuple["Evaluation", float]:
+def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: str, out: _Outputs) -> tuple["Evaluation", float]:
     """Freeze and save the encoder, probe it; returns the scores and the seconds it took."""
     from ssl_mnist.checkpoint import save_encoder
 
     encoder = experiment.method.representation().requires_grad_(False).eval()
-    save_encoder(encoder, experiment.encoder_arguments, folder / record.ENCODER, settings["choices"]["method"], identity)
-    console.stage("probe   the frozen encoder")
+    path = out.files.folder / record.ENCODER
+    save_encoder(encoder, experiment.encoder_arguments, path, settings["choices"]["method"], identity)
+    out.console.stage("probe   the frozen encoder")
     started = time.perf_counter()
-    evaluation = probe(experiment, encoder, settings["evaluation"], folder)
+    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings["evaluation"], out.files.folder)
     for warning in evaluation.warnings:
         log.warning("WARNING %s", warning)
     return evaluation, time.perf_counter() - started
 
 
-def probe(experiment: "Experiment", encoder: Any, settings: Mapping[str, Any], folder: Path) -> "Evaluation":
-    """Evaluate a frozen encoder; its features are kept in `folder` if the settings (the group `evaluation`) say so."""
+def probe(encoder: "Encoder", probes: Mapping[str, "Probe"], dataset: "Dataset", settings: Mapping[str, Any], folder: Path) -> "Evaluation":
+    """Evaluate a frozen encoder; its features are kept in `folder`, if the settings (the group `evaluation`) say so."""
     from ssl_mnist.checkpoint import encoder_hash
     from ssl_mnist.evaluate import FeatureStore, evaluate
     from ssl_mnist.evaluate.protocol import cells_of
 
-    dataset = experiment.dataset
     identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
     kept = folder / "features" if settings["cache"] else None
-    features = FeatureStore(encoder, cells_of(experiment.probes), settings["tta"], kept, identity)
-    return evaluate(experiment.probes, dataset, features, settings["test"])
+    return evaluate(probes, dataset, FeatureStore(encoder, cells_of(probes), settings["tta"], kept, identity), settings["test"])
 
 
-def _costs(experiment: "Experiment", history: list[dict[str, float]], training: float, probing: float, seconds: float) -> dict[str, Any]:
-    """What the run took, in seconds without the imports, and the last of its metrics."""
+def _costs(experiment: "Experiment", history: list[dict[str, float]], seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What the run took, in seconds without imports and figures, by its part ("" is all of it), and the last of its metrics."""
     return {
         **{name: value for name, value in (history[-1] if history else {}).items() if name.startswith("pretrain/")},
         "pretrain/steps": experiment.num_steps,
-        "pretrain/seconds": training,
-        "pretrain/images_per_second": experiment.num_steps * experiment.batch_size / training,
-        "evaluate/seconds": probing,
-        "seconds": seconds,
+        **{f"{part}/seconds".lstrip("/"): value for part, value in seconds.items()},
+        "pretrain/images_per_second": experiment.num_steps * experiment.batch_size / seconds["pretrain"],
         "model/parameters": _size(experiment.encoder),
         "model/pretrain_parameters": _size(experiment.method),
         "model/dim": experiment.encoder.dim,
@@ -190,28 +195,20 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _draw(
-    experiment: "Experiment",
-    evaluation: "Evaluation",
-    history: list[dict[str, float]],
-    settings: Mapping[str, Any],
-    files: record.Record,
-    tracker: "Tracker",
-    console: Console,
-) -> None:
+def _draw(figures: Iterable[tuple[str, Callable[[], "dict[str, Figure]"]]], out: _Outputs) -> None:
     """All figures. One that fails is a warning: the scores stand already."""
-    console.stage("draw    figures")
-    for name, make in _figures(experiment, evaluation, history, settings):
+    out.console.stage("draw    figures")
+    for name, make in figures:
         try:
             for figure, drawn in make().items():
-                tracker.figure(figure, files.figure(figure, drawn))
+                out.tracker.figure(figure, out.files.figure(figure, drawn))
         except Exception as error:
             log.warning("WARNING the figures of %s could not be drawn: %s", name, record.one_line(error))
             log.debug("", exc_info=True)
 
 
 def _figures(
-    experiment: "Experiment", evaluation: "Evaluation", history: list[dict[str, float]], settings: Mapping[str, Any]
+    experiment: "Experiment", evaluation: "Evaluation", history: list[dict[str, float]], num_points: int
 ) -> Iterator[tuple[str, Callable[[], "dict[str, Figure]"]]]:
     """Pairs of a name and a function that makes figures by their names."""
     import torch
@@ -222,9 +219,8 @@ def _figures(
 
     dataset, classes = experiment.dataset, experiment.spec.classes
     shown, scores, split = evaluation.shown, evaluation.scores, evaluation.split
-    few, many = (
-        data.stratified(shown.labels, min(num, len(shown) - 1))[1].to(shown.labels.device)
-        for num in (32, settings["evaluation"]["num_points"])
+    few, many = (  # random and stratified, the same in every run
+        data.stratified(shown.labels, min(num, len(shown)))[1] for num in (32, num_points)
     )
 
     def distribution() -> "dict[str, Figure]":
@@ -238,25 +234,28 @@ def _figures(
             rows = [experiment.augmentation(images) for _ in range(4)]
         return {"augmented_views": plots.augmented_views(images, rows)}
 
-    def of_evaluation() -> "dict[str, Figure]":
-        primary = scores["primary"]
-        return plots.of_evaluation(
-            per_class=scores[f"{split}/per_class_accuracy"],
-            counts=data.class_counts(shown, classes),
-            confusion=evaluation.confusion.cpu().numpy(),
-            accuracy=scores[f"{split}/{primary}_accuracy"],
-            probe_title=scores["scores"][f"{split}/{primary}_accuracy"]["title"],
-            split=split,
-            most_confused=scores[f"{split}/most_confused"],
-            projections=project(evaluation.embeddings[many], seed_for(experiment.seed, "projection") % 2**32),
-            labels=shown.labels[many].cpu().numpy(),
-            classes=classes,
-        )
+    def primary() -> "dict[str, Figure]":
+        name = f"{split}/{scores['primary']}_accuracy"
+        title = f"{scores['scores'][name]['title']}, {split}: {100 * scores[name]:.2f} %"
+        counts = data.class_counts(shown, classes)
+        confusion = evaluation.confusion.cpu().numpy()
+        return {
+            "per_class_accuracy": plots.per_class_accuracy(scores[f"{split}/per_class_accuracy"], counts, classes, title),
+            "confusion_matrix": plots.confusion_matrix(confusion, classes, f"{title}\nmost confused: {scores[f'{split}/most_confused']}"),
+        }
+
+    def projections() -> "dict[str, Figure]":
+        labels = shown.labels[many].cpu().numpy()
+        return {
+            name: plots.scatter(found.points, labels, classes, f"{found.title} of {len(labels):,} {split} embeddings", found.axis_names)
+            for name, found in project(evaluation.embeddings[many], seed_for(experiment.seed, "projection") % 2**32).items()
+        }
 
     yield "the classes", distribution
     yield "the augmentation", views
     yield "training", lambda: plots.of_training(history, experiment.method.chance)
-    yield "the evaluation", of_evaluation
+    yield "the first probe", primary
+    yield "the embeddings", projections
     yield "the method", lambda: experiment.method.draw(data.as_float(shown.images[few]))
 
 

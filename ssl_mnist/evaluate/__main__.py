@@ -55,9 +55,8 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
 
     from ssl_mnist.build import check_probes, make_dataset, make_probes
     from ssl_mnist.checkpoint import encoder_hash, load_encoder
-    from ssl_mnist.evaluate import FeatureStore, evaluate
-    from ssl_mnist.evaluate.protocol import applicable, cells_of
-    from ssl_mnist.pipeline import environment
+    from ssl_mnist.evaluate.protocol import applicable
+    from ssl_mnist.pipeline import environment, probe
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.threads import choose_threads
 
@@ -79,10 +78,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         say(f"done    already in {os.path.relpath(target)}")
         return target
     say(f"probe   {os.path.relpath(encoder_file)} on {dataset.name}")
-    identity = f"{what['encoder']}/{dataset.fingerprint}/{len(dataset.train)}"
-    kept = folder / "features" if settings["evaluation"]["cache"] else None
-    features = FeatureStore(encoder, cells_of(probes), settings["evaluation"]["tta"], kept, identity)
-    evaluation = evaluate(probes, dataset, features, settings["evaluation"]["test"])
+    evaluation = probe(encoder, probes, dataset, settings["evaluation"], folder)
     summary = evaluation.scores | {
         "encoder": what["encoder"],
         "identity": made_from["identity"] if made_from else None,
