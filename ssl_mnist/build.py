@@ -58,7 +58,8 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     encoder = _make("encoder", settings["encoder"], Encoder, spec=spec)
     if encoder.dim < 2:
         raise UserError(f"encoder: an embedding needs 2 numbers or more, this one has {encoder.dim}")
-    method = device.place(_make("method", settings["method"], Method, encoder=encoder))
+    method = _make("method", settings["method"], Method, encoder=encoder)
+    device.place(method)
     probes = applicable(make_probes(settings), encoder)
     check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
 

@@ -1,7 +1,7 @@
 """The command: Hydra's jobs, the folders they write to, exit status, `--help`. Importing it loads no torch."""
 
 import contextlib
-
+import logging
 import os
 import re
 import shutil
@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from ssl_mnist import __version__, record
 from ssl_mnist.config import CONFIG_DIR, settings_of
@@ -205,6 +205,7 @@ def main() -> None:
     A sweep, whether or not jobs failed, ends in its comparison: the table here, the page and the files in its folder.
     """
     threads.snapshot()
+    logging.raiseExceptions = False  # a console that is gone or full ends no run
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         print(help_text(_config_dirs(arguments)))

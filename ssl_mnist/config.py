@@ -49,11 +49,15 @@ CHOICES = {
     "tracking.mode": ("auto", "online", "offline", "disabled"),
 }
 # Settings that change no score. `device`, `precision` and the data's place enter an identity as what they became.
-NO_RESULT = ("tracking", "choices", "overrides", "objective", "device", "precision", "threads", "data.root", "data.fallback", "data._target_",
-             "pretrain.log_every", "evaluation.cache", "evaluation.num_points")  # fmt: skip
+NO_RESULT = (
+    *("tracking", "choices", "overrides", "objective", "device", "precision", "threads", "data.root", "data.fallback", "data._target_"),
+    *("pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
+)
 # Code that makes no result: what reads, draws, sends or says it.
-NO_RESULT_CODE = ("compare/", "cli.py", "config.py", "console.py", "errors.py", "plots.py", "record.py", "tracking.py", "__init__.py",
-                  "__main__.py", "evaluate/__main__.py", "evaluate/project.py")  # fmt: skip
+NO_RESULT_CODE = (
+    *("compare/", "cli.py", "config.py", "console.py", "errors.py", "plots.py", "record.py", "tracking.py", "__init__.py", "__main__.py"),
+    *("evaluate/__main__.py", "evaluate/project.py"),
+)
 
 
 def compose(*overrides: str) -> dict[str, Any]:
@@ -73,9 +77,9 @@ def compose(*overrides: str) -> dict[str, Any]:
         state.hydra = outer
 
 
-def settings_of(cfg: DictConfig, job: DictConfig) -> dict[str, Any]:
+def settings_of(cfg: DictConfig, job: Any) -> dict[str, Any]:
     """Hydra's config as settings; `choices` holds the option that each group was chosen by. job: Hydra's own config."""
-    ours = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings = typing.cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
     overrides = list(job.overrides.task)
     experiments = [override.partition("=")[2] for override in overrides if override.lstrip("+").startswith("experiment=")]
@@ -216,7 +220,7 @@ def _import(where: str, target: Any) -> Any:
 
 def _hints(target: Any) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+        return typing.get_type_hints(inspect.getattr_static(target, "__init__") if isinstance(target, type) else target)
     except (NameError, TypeError):  # annotations of a library that cannot be resolved: its own checks remain
         return {}
 
@@ -316,5 +320,3 @@ def code_hashes(settings: Mapping[str, Any]) -> dict[str, str]:
             if source:
                 files[str(value).rpartition(".")[0]] = Path(source)
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in files.items()}
-
-

@@ -43,7 +43,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     threads = choose_threads(settings["threads"])
     device = Device.choose(settings["device"], str(settings["precision"]))
     experiment = build(settings, device)
-    what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.count)
+    what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num)
     with record.claim(Path(folder), sweep, what) as (place, complete):
         if complete:
             console.say(f"done    already in {os.path.relpath(place)}")
@@ -89,7 +89,9 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], threads: st
     if dataset.note:
         out.console.say(f"        {dataset.note}")
     for name in experiment.augmentation.of_kinds(experiment.spec.label_changing):
-        log.warning("WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, choices["data"], name)
+        log.warning(
+            "WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, choices["data"], name
+        )
     if threads:
         out.console.say(f"threads {threads}")
     steps = f"{experiment.num_steps:,} steps of {experiment.batch_size} images"
@@ -159,7 +161,7 @@ def _facts(experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[
     return {
         "data/source": dataset.name,
         "data/fingerprint": dataset.fingerprint,
-        "data/classes": list(dataset.spec.classes or []),
+        "data/classes": dataset.spec.classes,
         **sizes({name: class_counts(split, dataset.spec.classes) for name, split in splits.items()}),
         **{f"choices/{group}": choice for group, choice in settings["choices"].items()},
         "seed": settings["seed"],

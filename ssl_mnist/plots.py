@@ -6,6 +6,7 @@ Shapes: N points or images, K classes, C channels, H and W image size.
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,14 +32,18 @@ def _name_classes(axes: Axes, classes: Sequence[str], vertical: bool = False) ->
     """Ticks with the classes' names, wrapped and turned so that long ones do not overlap."""
     names = [textwrap.fill(name, 14) for name in classes]
     long = max(map(len, classes), default=0) > 3 or len(classes) > 12
-    axes.set_xticks(range(len(names)), names, rotation=90 if long and len(names) > 12 else 40 if long else 0, ha="right" if long else "center",
-                    rotation_mode="anchor" if long else "default", fontsize=8 if long else 10)  # fmt: skip
+    turned: dict[str, Any] = {"rotation": 90 if len(names) > 12 else 40, "ha": "right", "rotation_mode": "anchor", "fontsize": 8}
+    axes.set_xticks(range(len(names)), names, **(turned if long else {}))
     if vertical:
         axes.set_yticks(range(len(names)), names, fontsize=8 if long else 10)
 
 
 def curves(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str, ylabel: str, chance: float | None = None, xlabel: str = "epoch"
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    title: str,
+    ylabel: str,
+    chance: float | None = None,
+    xlabel: str = "epoch",
 ) -> Figure:
     """One line a series, each with its own x and y; a legend where there are several; chance: a dotted line."""
     figure, axes = _axes(title, width=6.4 if len(series) <= MANY else 8.5)
@@ -50,7 +55,7 @@ def curves(
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     if len(series) + (chance is not None) > 1:
-        outside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(series) > 6 else {}
+        outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(series) > 6 else {}
         axes.legend(frameon=False, fontsize=9, **outside)
     return figure
 
@@ -115,7 +120,9 @@ def wilson(share: float, num: int) -> tuple[float, float]:
 def per_class_accuracy(accuracy: Sequence[float], counts: Sequence[int], classes: Sequence[str], title: str) -> Figure:
     """A bar a class with its 95 % interval (Wilson); of many classes the worst 20. counts: images of each class."""
     order = range(len(classes)) if len(classes) <= MANY else sorted(range(len(classes)), key=lambda i: accuracy[i])[:MANY]
-    figure, axes = _axes(title if len(classes) <= MANY else f"{title}\nthe {MANY} classes with the lowest accuracy, of {len(classes):,}", width=7)
+    figure, axes = _axes(
+        title if len(classes) <= MANY else f"{title}\nthe {MANY} classes with the lowest accuracy, of {len(classes):,}", width=7
+    )
     values = [accuracy[i] for i in order]
     ends = [wilson(accuracy[i], counts[i]) for i in order]
     spread = [[max(0, value - low) for value, (low, _) in zip(values, ends, strict=True)],
@@ -124,7 +131,9 @@ def per_class_accuracy(accuracy: Sequence[float], counts: Sequence[int], classes
     low = min(low for low, _ in ends)
     bottom = 0.0 if low < 0.5 else max(0.0, low - (1 - low) * 0.3)
     for i, (value, (_, high)) in enumerate(zip(values, ends, strict=True)):
-        axes.annotate(f"{100 * value:.1f}", (i, max(value, high)), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+        axes.annotate(
+            f"{100 * value:.1f}", (i, max(value, high)), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=8
+        )
     axes.set(xlabel="class", ylabel="accuracy" + (f" (axis begins at {100 * bottom:.0f} %)" if bottom else ""))
     axes.set_ylim(bottom, 1 + 0.12 * (1 - bottom))
     _name_classes(axes, [classes[i] for i in order])
@@ -153,7 +162,9 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str) 
     for (i, j), count in np.ndenumerate(confusion):
         if count:
             dark = i != j and count > 0.6 * peak
-            axes.text(j, i, f"{count:,}", ha="center", va="center", fontsize=8 if len(classes) <= 12 else 6, color="white" if dark else "black")
+            axes.text(
+                j, i, f"{count:,}", ha="center", va="center", fontsize=8 if len(classes) <= 12 else 6, color="white" if dark else "black"
+            )
     axes.set(xlabel="predicted", ylabel="true")
     _name_classes(axes, classes, vertical=True)
     axes.spines[:].set_visible(False)
@@ -165,7 +176,11 @@ def scatter(
 ) -> Figure:
     """Points (N, 2), coloured by label (N,) with each class's name at its median; without labels in one colour."""
     figure, axes = _axes(title, width=6.6, height=5.6)
-    style = {"s": min(14, max(4, 20_000 / max(len(points), 1))), "alpha": 0.75 if len(points) < 3000 else 0.5, "linewidths": 0}
+    style: dict[str, Any] = {
+        "s": min(14, max(4, 20_000 / max(len(points), 1))),
+        "alpha": 0.75 if len(points) < 3000 else 0.5,
+        "linewidths": 0,
+    }
     if labels is None or classes is None:
         axes.scatter(points[:, 0], points[:, 1], color=COLOURS[0], **style)
     else:

@@ -5,6 +5,7 @@ marks a complete run; `error.txt` where it failed. Whoever reads a run later rea
 holds another run, or files that are not a run's, is refused.
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -115,10 +115,8 @@ class Record:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is not None and self.written:
             lines = "".join(traceback.format_exception(error))
-            try:
+            with contextlib.suppress(OSError):  # a full disk: the error itself is reported all the same
                 atomic_write(self.folder / ERROR, f"{one_line(error)}\n\n{lines}")
-            except OSError:
-                pass  # a full disk: the error itself is reported all the same
         self.lock.release()
 
     def log(self, metrics: Mapping[str, float]) -> None:
@@ -180,7 +178,7 @@ def git_state() -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(status)}
 
 
-@contextmanager
+@contextlib.contextmanager
 def claim(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
     """Where a run with this identity is to be written, and whether it is there already, complete; held until the context ends.
 
@@ -280,7 +278,7 @@ def failed(folder: Path, settings: Mapping[str, Any], sweep: Path, error: BaseEx
     if (folder / RUN).exists():
         folder = folder.with_name(f"{folder.name}-failed-{os.getpid()}")
     folder.mkdir(parents=True, exist_ok=True)
-    unknown = {"identity": None, "identity_parts": {}, "resolved": {}}
+    unknown: dict[str, Any] = {"identity": None, "identity_parts": {}, "resolved": {}}
     atomic_write(folder / RUN, json.dumps(describe(settings, sweep, unknown), indent=2) + "\n")
     atomic_write(folder / ERROR, f"{line}\n\n{''.join(traceback.format_exception(error))}")
     return folder

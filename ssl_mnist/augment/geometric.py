@@ -52,7 +52,8 @@ class Affine(GeometricOp):
 class Elastic(GeometricOp):
     """Elastic deformation: every point moves by a smooth random field, uniform noise on a coarse lattice, interpolated by cubic splines.
 
-    After Simard et al. 2003, with a spline in place of the Gaussian. strength: [low, high] of the largest possible displacement, as a fraction of the image's size; knots: lattice points along each axis.
+    After Simard et al. 2003, with a spline in place of the Gaussian. strength: [low, high] of the largest possible displacement, as a
+    fraction of the image's size; knots: lattice points along each axis.
     """
 
     def __init__(self, strength: Sequence[float], knots: int, p: float) -> None:
@@ -100,5 +101,3 @@ class HorizontalFlip(GeometricOp):
     def forward(self, grid: Tensor) -> Tensor:
         sign = torch.where(self.selected(grid, grid.shape[1]), -1.0, 1.0)
         return torch.stack([grid[0] * sign[:, None, None], grid[1]])
-
-

@@ -31,7 +31,7 @@ class StrokeThickness(PixelOp):
 
 
 class Erasing(PixelOp):
-    """Random erasing (Zhong et al. 2020): set a rectangle to 0. side: [low, high] of each side, as a fraction of the image's height and width."""
+    """Random erasing (Zhong et al. 2020): set a rectangle to 0. side: [low, high] of each side, as a fraction of the image's."""
 
     def __init__(self, side: Sequence[float], p: float) -> None:
         super().__init__(p)

@@ -4,23 +4,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from ssl_mnist.compare import configurations, read, report, verdicts
+from ssl_mnist.compare import report
+from ssl_mnist.errors import UserError, explain
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ssl_mnist.compare", description="Compare the runs of a sweep.")
-    parser.add_argument("sweep", type=Path, help="a folder of outputs/sweeps/")
+    parser.add_argument("sweep", type=Path, help="a folder of outputs/sweeps/, or any folder with runs below it")
     parser.add_argument("--wandb-report", action="store_true", help="make a Weights & Biases report of it as well")
     arguments = parser.parse_args()
     try:
-        report(arguments.sweep)
+        comparison = report(arguments.sweep)
         if arguments.wandb_report:
             from ssl_mnist.compare.wandb_report import publish
 
-            sweep = read(arguments.sweep)
-            print(publish(sweep, verdicts(configurations(sweep.runs))))
-    except (ValueError, OSError) as error:
-        sys.exit(f"ssl_mnist: {error}")
+            print(publish(comparison))
+    except (UserError, OSError) as error:
+        sys.exit(f"ssl_mnist: {explain(error) if isinstance(error, OSError) else error}")
 
 
 if __name__ == "__main__":

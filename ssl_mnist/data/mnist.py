@@ -41,7 +41,7 @@ OFFICIAL = (
 )
 # A copy whose training images were rebuilt from two lossless re-encodings.
 REBUILT = "9d8f5bbc760d6d1d15744343e91553f1fc5518cc25e3c653e8ebb13e9f62ea3d"
-REBUILT_NOTE = "a rebuilt copy: 0.3 % of the training images' pixels are one grey level off; the test images and all labels are the originals"
+REBUILT_NOTE = "a rebuilt copy: 0.3 % of the training pixels are one grey level off; the test images and all labels are the originals"
 
 _unreachable: dict[Path, str] = {}  # folders that could not be downloaded to in this process, and why: no job of a sweep waits again
 
@@ -88,7 +88,9 @@ def mnist(root: str | None, fallback: str, num_val: int, spec: ImageSpec, device
         name, note = "mnist-rebuilt", REBUILT_NOTE
     else:
         log.warning(
-            "WARNING the files in %s are not MNIST's (fingerprint %s); they go on as mnist-format, and their scores are not MNIST's", raw, content
+            "WARNING the files in %s are not MNIST's (fingerprint %s); they go on as mnist-format, and their scores are not MNIST's",
+            raw,
+            content,
         )
     images, labels, test_images, test_labels = (array.to(device) for array in arrays)
     rest, val = stratified(labels, num_val)

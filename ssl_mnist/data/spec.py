@@ -18,7 +18,7 @@ from ssl_mnist.errors import UserError
 class ImageSpec:
     """What encoders, augmentations, figures and pages know of the images. Raises UserError for what cannot be.
 
-    mean, std: of all training pixels, one number a channel, white = 1; classes: names by label, None where there are no labels;
+    mean, std: of all training pixels, one number a channel, white = 1; classes: names by label;
     label_changing: classes of augmentations after which an image may have another label, or none.
     """
 
@@ -27,7 +27,7 @@ class ImageSpec:
     width: int
     mean: list[float]
     std: list[float]
-    classes: list[str] | None
+    classes: list[str]
     label_changing: list[str]
 
     def __post_init__(self) -> None:
@@ -40,8 +40,8 @@ class ImageSpec:
                 raise UserError(f"data.spec.{name} must hold one finite number for each of the {self.channels} channels, got {values}")
         if min(self.std) <= 0:
             raise UserError(f"data.spec.std must be above 0, got {self.std}")
-        if self.classes is not None and len(self.classes) < 2:
-            raise UserError(f"data.spec.classes must name at least 2 classes, or be null, got {self.classes}")
+        if len(self.classes) < 2:
+            raise UserError(f"data.spec.classes must name at least 2 classes, got {self.classes}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def check_content(spec: ImageSpec, where: str, images: Tensor, labels: Tensor) -
         raise UserError(f"{where} holds images of {shapes[0]} (channels x height x width), data.spec says {shapes[1]}")
     if len(images) != len(labels):
         raise UserError(f"{where} holds {len(images):,} images and {len(labels):,} labels")
-    num_classes = len(spec.classes or [])
-    if num_classes and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+    num_classes = len(spec.classes)
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
         raise UserError(f"{where} holds the label {bad}; data.spec.classes names {num_classes}, labels 0..{num_classes - 1}")

@@ -6,6 +6,7 @@ later feeds it plain images.
 Shapes: B batch, C image channels, H and W image size, D = dim, K map channels, h and w map size, T tokens.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -147,5 +148,5 @@ def _parts(num: int, size: int) -> tuple[list[tuple[int, int]], int, int]:
     """Adaptive pooling's parts of `num` positions, [start, end); their common length and step, 0 where they have none."""
     parts = [(i * num // size, -(-(i + 1) * num // size)) for i in range(size)]
     lengths = {end - start for start, end in parts}
-    steps = {after[0] - before[0] for before, after in zip(parts, parts[1:], strict=False)} or {num}
+    steps = {after[0] - before[0] for before, after in pairwise(parts)} or {num}
     return (parts, lengths.pop(), steps.pop()) if len(lengths) == len(steps) == 1 else (parts, 0, 0)

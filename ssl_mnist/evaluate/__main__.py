@@ -63,11 +63,14 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     choose_threads(settings["threads"])
     device = Device.choose(settings["device"], str(settings["precision"]))
     own_module = str(settings["encoder"]["_target_"]).partition(".")[0] if made_from else "ssl_mnist"
-    encoder = device.place(load_encoder(encoder_file, allow=(own_module,)))
+    encoder = load_encoder(encoder_file, allow=(own_module,))
+    device.place(encoder)
     dataset = make_dataset(settings, device)
     for size in ("channels", "height", "width"):
         if getattr(dataset.spec, size) != getattr(encoder.spec, size):
-            raise UserError(f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}")
+            raise UserError(
+                f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}"
+            )
     probes = applicable(make_probes(settings), encoder)
     check_probes(probes, dataset)
 

@@ -126,9 +126,7 @@ def fit(
     return Solution(weight.detach()[:, :num_classes].T.contiguous(), bias.detach(), l2, converged)
 
 
-def select(
-    features: Tensor, labels: Tensor, val_features: Tensor, val_labels: Tensor, num_classes: int, l2: Sequence[float]
-) -> Solution:
+def select(features: Tensor, labels: Tensor, val_features: Tensor, val_labels: Tensor, num_classes: int, l2: Sequence[float]) -> Solution:
     """The solution whose L2 has the lowest cross-entropy on the validation split.
 
     Not the highest accuracy: among good candidates that differs by a handful of images, and the choice would be an accident. The

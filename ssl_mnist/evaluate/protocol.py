@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.encoders import Encoder
-from ssl_mnist.evaluate.base import Fitted, Labelled, Probe
+from ssl_mnist.evaluate.base import Labelled, Probe
 from ssl_mnist.evaluate.features import FeatureStore
 
 

@@ -34,10 +34,11 @@ class Device:
         """The context in which a model's forward runs; the weights stay in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
 
-    def place(self, module: torch.nn.Module) -> torch.nn.Module:
-        """Move a module there, its 4-dimensional weights channels last where that is faster."""
-        module = module.to(self.device)
-        return module.to(memory_format=torch.channels_last) if self.device.type in ("cpu", "cuda") else module
+    def place(self, module: torch.nn.Module) -> None:
+        """Move a module there, in place, its 4-dimensional weights channels last where that is faster."""
+        module.to(self.device)
+        if self.device.type in ("cpu", "cuda"):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __str__(self) -> str:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
