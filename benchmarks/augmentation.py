@@ -11,10 +11,10 @@ import time
 
 import torch
 from hydra.utils import instantiate
+from ssl_mnist.engine import Engine
 
 from ssl_mnist import compose, optim
 from ssl_mnist.data import as_float
-from ssl_mnist.engine import Engine
 
 cfg = compose(*sys.argv[1:])
 engine = Engine.choose(cfg.device, str(cfg.precision))

@@ -20,10 +20,10 @@ def measure(size: int, overrides: list[str]) -> None:
 
     import torch
     from hydra.utils import instantiate
-
-    from ssl_mnist import compose, data, optim
     from ssl_mnist.engine import Engine
     from ssl_mnist.pretrain import pretrain
+
+    from ssl_mnist import compose, data, optim
 
     cfg = compose(*overrides)
     facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}

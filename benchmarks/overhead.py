@@ -12,11 +12,11 @@ import time
 
 import torch
 from hydra.utils import instantiate
+from ssl_mnist.engine import Engine
+from ssl_mnist.pretrain import pretrain
 
 from ssl_mnist import compose, optim
 from ssl_mnist.data import as_float
-from ssl_mnist.engine import Engine
-from ssl_mnist.pretrain import pretrain
 
 ROUNDS, STEPS = 9, 20
 

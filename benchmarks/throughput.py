@@ -13,11 +13,11 @@ import sys
 
 import torch
 from hydra.utils import instantiate
+from ssl_mnist.engine import Engine
+from ssl_mnist.pretrain import pretrain
 from standard import STEPS, fastest, settings, views_per_second
 
 from ssl_mnist import compose, data, optim
-from ssl_mnist.engine import Engine
-from ssl_mnist.pretrain import pretrain
 
 ROUNDS = 9
 

@@ -28,12 +28,12 @@ def measure(side: str, limit: float, workers: int, threads: int, overrides: list
     """Train until the goal, the limit or the end of our schedule; prints one line of JSON."""
     import torch
     from hydra.utils import instantiate
+    from ssl_mnist.engine import Engine
+    from ssl_mnist.pretrain import pretrain
 
     from ssl_mnist import compose, data, optim
-    from ssl_mnist.engine import Engine
     from ssl_mnist.evaluate import knn
     from ssl_mnist.evaluate.features import extract
-    from ssl_mnist.pretrain import pretrain
 
     cfg = compose(*overrides)
     torch.manual_seed(cfg.seed)

@@ -1,7 +1,6 @@
 """The command: Hydra's jobs, the folders they write to, exit status, `--help`. Importing it loads no torch."""
 
 import contextlib
-import logging
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_mnist import __version__, record
 from ssl_mnist.config import CONFIG_DIR, settings_of
-from ssl_mnist.console import say
+from ssl_mnist.console import keep_going, say
 from ssl_mnist.errors import UserError, explain, explained
 from ssl_mnist.training import threads
 
@@ -205,7 +204,7 @@ def main() -> None:
     A sweep, whether or not jobs failed, ends in its comparison: the table here, the page and the files in its folder.
     """
     threads.snapshot()
-    logging.raiseExceptions = False  # a console that is gone or full ends no run
+    keep_going()
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         print(help_text(_config_dirs(arguments)))

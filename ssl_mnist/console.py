@@ -1,6 +1,12 @@
-"""What a run says: its stages, its progress, its scores. Nothing that the console does can end a run."""
+"""What a run says: its stages, its progress and its scores. A console that is closed, full or gone ends no run.
 
+Everything is printed through `say`. The first time that a stream refuses a text, the stream's file descriptor is pointed at
+the null device: nothing is printed there from then on, and the interpreter's own flush at exit cannot fail either.
+"""
+
+import atexit
 import contextlib
+import logging
 import multiprocessing
 import os
 import sys
@@ -8,25 +14,66 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
+SPLITS = ("val", "test")
+
 
 def say(text: str, file: TextIO | None = None) -> None:
-    """Print a text now. Where the console is gone or full, it and all that follows are dropped."""
-    stream = file or sys.stdout
-    if stream is None:
+    """Print a text at once; file: standard output unless given. Where it cannot be printed, it is dropped."""
+    stream = sys.stdout if file is None else file
+    if stream is None:  # Python was started with the descriptor closed
         return
     try:
-        print(text, file=stream, flush=True)
-    except UnicodeEncodeError:
-        print(text.encode("ascii", "replace").decode(), file=stream, flush=True)
+        try:
+            print(text, file=stream, flush=True)
+        except UnicodeEncodeError:  # LANG=C with ± in a score
+            print(text.encode("ascii", "replace").decode(), file=stream, flush=True)
     except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError):  # what is still in the buffer must not fail again at exit
-            null = os.open(os.devnull, os.O_WRONLY)
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what a broken stream still holds, and all that is to come, to the null device."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
             os.dup2(null, stream.fileno())
+        finally:
             os.close(null)
+        stream.flush()
+
+
+def keep_going() -> None:
+    """Let no text that cannot be printed become an error: in logging, in a library that writes to standard error, or at exit.
+
+    For the command, which owns the process. What cannot be flushed at exit is dropped then, where Python would end with status 120.
+    A closed standard output or error is opened on the null device, so that the next file that is opened does not get its number.
+    """
+    atexit.register(_flush)
+    logging.raiseExceptions = False  # else 15 lines of "Logging error" for each line that a full device refuses
+    for descriptor in (1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _silence(stream)
 
 
 class Console:
-    """Of one run."""
+    """The console of one run."""
 
     def say(self, text: str) -> None:
         say(text)
@@ -37,33 +84,43 @@ class Console:
 
     @contextlib.contextmanager
     def training(self, num_steps: int) -> Iterator[Callable[[Mapping[str, float]], None]]:
-        """Show progress over some steps: a bar on a terminal, elsewhere, and beside other jobs, a line an epoch.
+        """Show the progress of `num_steps`: a bar on a terminal, one line an epoch elsewhere and in a worker process.
 
-        Call what it returns with each row of metrics.
+        Yields a function that is called with each row of metrics.
         """
-        alone = multiprocessing.current_process().name == "MainProcess"
-        if alone and sys.stderr is not None and sys.stderr.isatty():
+        if multiprocessing.current_process().name == "MainProcess" and _is_terminal(sys.stderr):
             from tqdm import tqdm
 
-            with tqdm(total=num_steps, unit="step", dynamic_ncols=True, leave=False) as bar:
+            bar = tqdm(total=num_steps, unit="step", dynamic_ncols=True, leave=False)
+            try:
+                yield lambda metrics: _move(bar, metrics)
+            finally:
+                with contextlib.suppress(OSError, ValueError):
+                    bar.close()
+        else:
+            started = time.perf_counter()
+            yield lambda metrics: _epoch(num_steps, started, metrics)
 
-                def move(metrics: Mapping[str, float]) -> None:
-                    bar.set_postfix_str(_progress(metrics), refresh=False)
-                    bar.update(int(metrics["step"]) - bar.n)
 
-                yield move
-            return
+def _is_terminal(stream: TextIO | None) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return stream is not None and stream.isatty()
+    return False
 
-        started = time.perf_counter()
 
-        def line(metrics: Mapping[str, float]) -> None:
-            if "pretrain/epoch_loss" in metrics:
-                left = (time.perf_counter() - started) * (num_steps - metrics["step"]) / metrics["step"]
-                rest = f", {left:,.0f} s left" if left >= 1 else ""
-                epochs = metrics["epoch"] * num_steps / metrics["step"]
-                say(f"        epoch {metrics['epoch']:.0f} of {epochs:.0f}: {_progress(metrics)}{rest}")
+def _move(bar: Any, metrics: Mapping[str, float]) -> None:
+    with contextlib.suppress(OSError, ValueError):  # a terminal that was closed
+        bar.set_postfix_str(_progress(metrics), refresh=False)
+        bar.update(int(metrics["step"]) - bar.n)
 
-        yield line
+
+def _epoch(num_steps: int, started: float, metrics: Mapping[str, float]) -> None:
+    if "pretrain/epoch_loss" not in metrics:
+        return
+    step, epoch = metrics["step"], metrics["epoch"]
+    left = (time.perf_counter() - started) * (num_steps - step) / step
+    rest = f", {left:,.0f} s left" if left >= 1 else ""
+    say(f"        epoch {epoch:.0f} of {epoch * num_steps / step:.0f}: {_progress(metrics)}{rest}")
 
 
 def _progress(metrics: Mapping[str, float]) -> str:
@@ -71,29 +128,48 @@ def _progress(metrics: Mapping[str, float]) -> str:
 
 
 def score_table(summary: Mapping[str, Any]) -> str:
-    """A run's scores, as its summary names them, and its costs, as lines of text; accuracies in %."""
-    rows: dict[str, dict[str, str]] = {}  # name without split -> title and cells
+    """A run's scores, with the names, titles and order that `summary["scores"]` gives them, and its costs, as lines of text.
+
+    Accuracies are in %; ± is the standard deviation over draws, where a probe has several.
+    """
+    rows: dict[str, dict[str, str]] = {}  # score without its split -> its title and a cell for each split
     for key, about in summary["scores"].items():
-        split, _, name = key.partition("/")
-        spread = summary.get(f"{key.removesuffix('_accuracy')}_std")
-        cell = f"{100 * summary[key]:.2f}" + ("" if spread is None else f" ± {100 * spread:.2f}")
-        rows.setdefault(name, {"title": about["title"]})[split] = cell
-    splits = [split for split in ("val", "test") if any(split in row for row in rows.values())]
-    width = max(34, *(len(row["title"]) + 2 for row in rows.values()))
-    source = f"{summary['data/source']}, seed {summary['seed']}" if summary.get("seed") is not None else summary["data/source"]
-    lines = [f"{summary.get('choices/method') or 'encoder'} on {source}", ""]
-    lines.append(f"{'accuracy (%)':<{width}}" + "".join(f"{split:>16}" for split in splits))
-    for row in rows.values():
-        lines.append(f"{row['title']:<{width}}" + "".join(f"{row.get(split, '-'):>16}" for split in splits))
-    if any(key.endswith("_std") for key in summary):
-        lines.append(f"{'':<{width}}{'± standard deviation over draws':>{16 * len(splits)}}")
-    last = splits[-1]
-    lines.append(f"{'most confused':<{width}}  {summary[f'{last}/most_confused']} ({last})")
+        split, _, score = key.partition("/")
+        deviation = summary.get(f"{key.removesuffix('_accuracy')}_std")
+        cell = f"{100 * summary[key]:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
+        rows.setdefault(score, {"title": about["title"]})[split] = cell
+    splits = [split for split in SPLITS if any(split in row for row in rows.values())]
+    first = max(34, *(len(row["title"]) for row in rows.values())) + 2
+    # A deviation stands right of its number, so that the numbers stay below each other.
+    widths = {split: 16 if any("±" in row.get(split, "") for row in rows.values()) else 8 for split in splits}
+
+    def line(title: str, cells: Mapping[str, str]) -> str:
+        text = f"{title:<{first}}"
+        for split in splits:
+            number, space, deviation = cells.get(split, "-").partition(" ")
+            text += f"{number:>8}{space}{deviation}".ljust(widths[split])
+        return text.rstrip()
+
+    lines = [
+        f"{summary.get('choices/method') or 'encoder'} on {_source(summary)}",
+        "",
+        line("accuracy (%)", {split: split for split in splits}),
+    ]
+    lines += [line(row["title"], row) for row in rows.values()]
+    if any("±" in cell for row in rows.values() for cell in row.values()):
+        lines.append(f"{'':<{first}}  ± standard deviation over draws")
+    notes = {}
+    if (confused := summary.get(f"{splits[-1]}/most_confused")) is not None:
+        notes[f"most confused ({summary['primary']}, {splits[-1]})"] = confused
     if "test" not in splits:
-        lines.append(f"{'test':<{width}}  not read; python -m ssl_mnist.evaluate <run> reads it")
+        notes["test"] = "not read; python -m ssl_mnist.evaluate <run> reads it"
     if "pretrain/seconds" in summary:
-        lines.append(
-            f"{'pretraining':<{width}}  {summary['pretrain/seconds']:.1f} s, {summary['pretrain/images_per_second']:,.0f} images/s"
-        )
-        lines.append(f"{'in all':<{width}}  {summary['seconds']:.1f} s, encoder of {summary['model/parameters']:,} parameters")
-    return "\n".join(lines)
+        notes["pretraining"] = f"{summary['pretrain/seconds']:.1f} s, {summary['pretrain/images_per_second']:,.0f} images/s"
+        notes["everything"] = f"{summary['seconds']:.1f} s, encoder of {summary['model/parameters']:,} parameters"
+    notes["data"] = summary["data/source"]
+    return "\n".join([*lines, *(f"{title:<{first}}  {text}" for title, text in notes.items())])
+
+
+def _source(summary: Mapping[str, Any]) -> str:
+    seed = summary.get("seed")
+    return summary["data/source"] if seed is None else f"{summary['data/source']}, seed {seed}"

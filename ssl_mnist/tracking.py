@@ -1,11 +1,12 @@
-"""Weights & Biases. It gets a copy of a run and never decides about it: whatever it raises is one warning, then it is left alone."""
+"""Weights & Biases. It gets a copy of a run and never decides about it: whatever goes wrong there is one warning, and the run goes on."""
 
+import atexit
 import contextlib
 import logging
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,74 +15,103 @@ from ssl_mnist.errors import UserError
 
 log = logging.getLogger(__name__)
 
-# Seconds. A key check without a network takes 5.5 s, so that the two together stay under 20.
+# Seconds. A start online may take 5.5 s more for the client's look at the key, so that the two together stay under 20.
 INIT_TIMEOUT, FINISH_TIMEOUT = 14, 30
 PROJECT = "ssl-mnist"  # where neither tracking.project nor WANDB_PROJECT nor wandb/settings names one
+MAX_TAG = 64  # characters, W&B's limit
 
-_offline_because: str | None = None  # in this process no server is waited for again
+_FIELDS = {"project": "project", "entity": "entity", "group": "run_group", "name": "run_name", "notes": "run_notes", "tags": "run_tags"}
+_AXES = {"step": None, "epoch": None, "pretrain/*": "step", "pretrain/epoch_loss": "epoch"}
+
+_no_server: str | None = None  # why no server is waited for again in this process
 
 
 class Tracker:
-    """A W&B run. Use as a context manager; leaving it by an exception marks the W&B run as failed.
+    """The W&B run of a run. Use as a context manager; leaving it by an exception marks the W&B run as failed.
 
-    settings: the group `tracking`; what is null there is what WANDB_* and wandb/settings say, else what `run` says.
-    run: job_type, default_name, group, tags and config; `id` to add to a run that exists.
-    A W&B run that the caller has open stays the caller's.
+    settings: the group `tracking`. Where it says null (tags: []), WANDB_* and wandb/settings decide; where they say nothing, `run` does.
+    run: job_type, default_name, group, tags, config; and `id`, to continue a W&B run that exists.
+    Entering raises UserError for a setting under `tracking` that W&B refuses, and nothing else.
+    A W&B run that the caller has open stays open, and stays `wandb.run`.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], run: Mapping[str, Any]) -> None:
         self.folder, self.settings, self.about = folder, settings, run
         self.run: Any = None
-        self.failed = False
+        self.url: str | None = None
+        self.offline = self.failed = self.service_died = False
+        self.place: Path | None = None  # where W&B keeps the run's files
 
     def __enter__(self) -> "Tracker":
-        try:
-            self.run = self._start()
-        except UserError:
-            raise
-        except Exception as error:  # whatever is wrong with the client, its settings or its files
-            self._warn(error)
-        for metric, axis in {"step": None, "epoch": None, "pretrain/*": "step", "pretrain/epoch_loss": "epoch"}.items():
-            self._send(partial(_define, metric=metric, axis=axis))
+        self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if self.run is None:
             return
-        offline, place = True, ""
-        if not self.failed:
-            self._send(lambda _, run: run.finish(exit_code=0 if kind is None else 1))
+        if not self.service_died:
+            try:
+                with _quiet():
+                    self.run.finish(exit_code=0 if kind is None else 1)
+            except Exception as problem:
+                self._fail(problem)
+        if self.url:
+            say(f"W&B     {self.url}")
+        if (self.offline or self.failed) and self.place and self.place.is_dir():
+            say(f"W&B     to upload: {sync_line([self.place])}")
+
+    def start(self) -> None:
+        """Start the W&B run, unless the mode is disabled."""
+        mode = self.settings["mode"]
+        if mode == "disabled" or (mode == "auto" and os.environ.get("WANDB_MODE") == "disabled"):
+            return
+        if "wandb" not in sys.modules:  # the client would wait 20 s at exit for a silent server to take its reports on itself
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         try:
-            offline, place = self.run.offline, str(self.run.settings.sync_dir)
-            if not offline:
-                say(f"W&B     {self.run.url}")
-        except Exception as problem:
-            self._warn(problem)
-        if place and (offline or self.failed):
-            say(f"W&B     to upload: {sync_line([Path(place)])}")
+            with _quiet():
+                self._start(mode)
+        except UserError:
+            raise
+        except Exception as error:
+            self._fail(error)
 
     def facts(self) -> dict[str, Any] | None:
-        """The run's id, project, entity and group, for run.json; None where there is no W&B run."""
+        """For run.json: id, project, entity, group, offline; None without a W&B run."""
         if self.run is None:
             return None
-        return {"id": self.run.id, "project": self.run.project, "entity": self.run.entity or None, "group": self.run.group or None,
-                "offline": bool(self.run.offline)}  # fmt: skip
+        keys = ("id", "project", "entity", "group")
+        return {key: getattr(self.run, key) or None for key in keys} | {"offline": self.offline}
 
     def log(self, metrics: Mapping[str, float]) -> None:
-        self._send(lambda _, run: run.log(dict(metrics)))
+        """One row, with its `step` and `epoch`."""
+        self._send(lambda run: run.log(dict(metrics)))
 
     def figure(self, name: str, path: Path) -> None:
         """An image file, as `figures/<name>`."""
-        self._send(lambda wandb, run: run.log({f"figures/{name}": wandb.Image(str(path))}))
+
+        def send(run: Any) -> None:
+            import wandb
+
+            run.log({f"figures/{name}": wandb.Image(str(path))})
+
+        self._send(send)
 
     def table(self, name: str, columns: list[str | int], rows: Iterable[Iterable[Any]]) -> None:
         data = [list(row) for row in rows]
-        self._send(lambda wandb, run: run.log({name: wandb.Table(columns=columns, data=data)}))
+
+        def send(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Table(columns=columns, data=data)})
+
+        self._send(send)
 
     def artifact(self, path: Path, kind: str, metadata: Mapping[str, Any]) -> None:
         """A file, as an artifact of type `kind`."""
 
-        def send(wandb: Any, run: Any) -> None:
+        def send(run: Any) -> None:
+            import wandb
+
             artifact = wandb.Artifact(f"{kind}-{run.id}", type=kind, metadata=dict(metadata))
             artifact.add_file(str(path))
             run.log_artifact(artifact)
@@ -89,110 +119,196 @@ class Tracker:
         self._send(send)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """What the run's table shows."""
-        self._send(lambda _, run: run.summary.update(dict(values)))
+        """The values that the W&B run's row in the project's table shows."""
+        self._send(lambda run: run.summary.update(dict(values)))
 
-    def _send(self, action: Callable[[Any, Any], Any]) -> None:
+    def _send(self, action: Callable[[Any], Any]) -> None:
         if self.run is None or self.failed:
             return
-        import wandb
-
         try:
-            action(wandb, self.run)
+            action(self.run)
         except Exception as error:
-            self._warn(error)
+            self._fail(error)
 
-    def _warn(self, error: Exception) -> None:
-        if self.failed:
-            return
+    def _fail(self, error: Exception) -> None:
+        """Say once what went wrong; from then on nothing more is sent, as each try may take 20 s."""
+        global _no_server
+        reason = _reason(error)
+        if isinstance(error, TimeoutError):  # of finish
+            reason, _no_server = "the server stopped answering", "the server stopped answering in an earlier run of this process"
+        if not self.failed:
+            log.warning("WARNING W&B did not take everything, the run's folder holds it: %s", reason)
         self.failed = True
-        log.warning("WARNING W&B did not take all, the run's folder holds it: %s", _first_line(error))
-        if isinstance(error, ConnectionError):  # its service process is gone; what the client would still send it at exit fails again
-            import wandb
+        if isinstance(error, ConnectionError) or type(error).__name__ == "MailboxClosedError":
+            self.service_died = True
+            _forget_service(self.run)
 
-            with contextlib.suppress(Exception):
-                wandb.teardown()
-
-    def _start(self) -> Any:
-        """A new W&B run, or None where it is disabled. Raises UserError for a setting under tracking.* that W&B refuses."""
-        global _offline_because
-        mode = self.settings["mode"]
-        if mode == "disabled" or (mode == "auto" and os.environ.get("WANDB_MODE") == "disabled"):
-            return None
-        for name in [name for name, value in os.environ.items() if name.startswith("WANDB_") and not value]:
-            del os.environ[name]  # the client refuses an empty WANDB_MODE
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _start(self, mode: str) -> None:
+        global _no_server
         import wandb
 
-        theirs = wandb.setup().settings  # of the environment and wandb/settings
-        if mode == "auto":
-            mode = {"dryrun": "offline", "run": "online", "shared": "online"}.get(str(theirs.mode), str(theirs.mode))
-            if mode == "disabled":
-                return None
-            quiet = mode == "online"  # nobody asked for it in so many words
-        else:
-            quiet = False
-        if mode == "online":
-            reason = _offline_because or "no W&B key is configured (wandb login)"
+        own = {key: _text(self.settings[key]) for key in _FIELDS}
+        for key, value in own.items():
             try:
-                if _offline_because is None and wandb.login(prompt=False, verify=False):
-                    run = self._init(wandb, theirs, "online")
-                    say(f"W&B     online: {run.url}")
-                    return run
-            except wandb.errors.UsageError as error:
-                if "key" not in str(error).lower():
-                    raise UserError(f"W&B refuses a setting under tracking: {_first_line(error)}") from error
-                reason = _first_line(error)
-            except (wandb.errors.Error, OSError) as error:
-                reason = _offline_because = _first_line(error)
-            (log.info if quiet else log.warning)("W&B     offline, because %s", reason)
-        try:
-            return self._init(wandb, theirs, "offline")
-        except wandb.errors.UsageError as error:  # about the arguments, since nothing else can be wrong without a server
-            raise UserError(f"W&B refuses a setting under tracking: {_first_line(error)}") from error
+                wandb.Settings(**{_FIELDS[key]: value})
+            except Exception as error:
+                raise UserError(f"tracking.{key}={self.settings[key]} is refused by W&B: {_reason(error)}") from error
 
-    def _init(self, wandb: Any, theirs: Any, mode: str) -> Any:
+        with _no_stderr():
+            theirs = wandb.setup().settings  # what WANDB_* and wandb/settings say; starts the service
+        wandb.errors.term._silent = True  # setup sets it anew
+        wanted = str(theirs.mode) if mode == "auto" else mode
+        wanted = {"dryrun": "offline", "run": "online"}.get(wanted, wanted)
+        if wanted == "disabled":
+            return
+        automatic = [str(tag)[:MAX_TAG] for tag in self.about["tags"]]
+        arguments = {
+            "project": own["project"] or theirs.project or PROJECT,
+            "entity": own["entity"] or theirs.entity,
+            "group": own["group"] or theirs.run_group or self.about["group"],
+            "name": own["name"] or theirs.run_name or self.about["default_name"],
+            "notes": own["notes"] or theirs.run_notes,
+            "tags": list(dict.fromkeys([*(own["tags"] or theirs.run_tags or ()), *automatic])),
+            "job_type": theirs.run_job_type or self.about["job_type"],
+            "config": self.about["config"],
+        }
+        if self.about.get("id"):
+            arguments |= {"id": self.about["id"], "resume": "allow"}
+
+        if wanted != "offline":
+            reason = _no_server
+            if reason is None:
+                try:
+                    self._init(wanted, arguments)
+                    say(f"W&B     online: {self.url}")
+                    return
+                except wandb.errors.UsageError as error:  # the settings are checked: it is about the key
+                    reason = _reason(error)
+                    if "no api key" in reason.lower():
+                        reason = "no W&B key is configured (wandb login)"
+                except (wandb.errors.Error, TimeoutError) as error:
+                    reason, _no_server = _reason(error), "the server did not answer an earlier run of this process"
+            (log.info if mode == "auto" else log.warning)("W&B     offline, because %s", reason)
+        self._init("offline", arguments)
+
+    def _init(self, mode: Any, arguments: dict[str, Any]) -> None:
+        import wandb
+
+        self.folder.mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(silent=True, init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT)
-        if "x_transaction_log_flush_interval" in wandb.Settings.model_fields:  # from wandb 0.31 on
-            settings.x_transaction_log_flush_interval = 1  # second; what a killed run loses at most
-        own, about = self.settings, self.about
-        run = wandb.init(
-            mode=mode,
-            dir=str(self.folder),
-            reinit="create_new",  # a run that the caller has open stays open
-            settings=settings,
-            id=about.get("id"),
-            resume="allow" if about.get("id") else None,
-            project=_text(own["project"]) or theirs.project or PROJECT,
-            entity=_text(own["entity"]) or theirs.entity,
-            group=_text(own["group"]) or theirs.run_group or about["group"],
-            name=_text(own["name"]) or theirs.run_name or about["default_name"],
-            notes=_text(own["notes"]) or theirs.run_notes,
-            tags=list(dict.fromkeys(str(tag)[:64] for tag in [*own["tags"], *(theirs.run_tags or ()), *about["tags"]])),
-            job_type=about["job_type"],
-            config=about["config"],
-        )
-        with contextlib.suppress(Exception):  # telemetry: an import of ours would fail if the service process were gone
-            from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
-
-            unregister_all_post_import_hooks()
-        return run
+        later = {
+            "finish_timeout_raises": True,
+            "x_transaction_log_flush_interval": 1,  # second; what a killed run loses at most
+        }
+        for key, value in later.items():  # settings that wandb 0.27 has not got
+            if key in wandb.Settings.model_fields:
+                setattr(settings, key, value)
+        # create_new: a run that the caller has open is neither returned nor finished
+        run = wandb.init(mode=mode, dir=str(self.folder), reinit="create_new", settings=settings, **arguments)
+        self.run, self.place, self.offline = run, Path(run.settings.sync_dir), bool(run.offline)
+        self.url = None if self.offline else run.url
+        _forget_imports()
+        _hush_logs()
+        atexit.unregister(_forget_dead_service)
+        atexit.register(_forget_dead_service)  # after the client's hook, so that it is called before it
+        for metric, axis in _AXES.items():
+            run.define_metric(metric, step_metric=axis, hidden=axis is None)
 
 
 def sync_line(folders: Iterable[Path]) -> str:
-    """The command that uploads offline runs, to be pasted where the user stands; folders: `offline-run-*` or above."""
-    return shlex.join(["wandb", "sync", *(os.path.relpath(folder) for folder in folders)])
+    """The command that uploads some offline runs, to be pasted where the user stands; folders: `.../wandb/offline-run-*`."""
+    paths = [os.path.relpath(folder) for folder in folders]
+    return shlex.join(["wandb", "sync", *(f"./{path}" if path.startswith("-") else path for path in paths)])
 
 
-def _text(value: Any) -> str | None:
-    """W&B takes texts alone, where a user may have named a run 5."""
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep W&B's own lines off the console, and W&B from asking for a key there; the caller's runs are not silenced.
+
+    Also drop what the environment sets to nothing: the client refuses WANDB_MODE= and takes WANDB_PROJECT= for a name.
+    """
+    for name in [name for name, value in os.environ.items() if name.startswith("WANDB_") and not value.strip()]:
+        del os.environ[name]
+    from wandb.errors import term
+
+    before = term._silent, logging.raiseExceptions
+    term._silent, logging.raiseExceptions = True, False
+    try:
+        yield
+    finally:
+        term._silent, logging.raiseExceptions = before
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Keep a process that is started here off standard error: where wandb-core cannot write its log, it prints thousands of lines."""
+    try:
+        before = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(null)
+
+
+def _forget_imports() -> None:
+    """The client notes which libraries are imported, and once its service is gone each such import would raise."""
+    with contextlib.suppress(Exception):
+        from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
+
+        unregister_all_post_import_hooks()
+
+
+def _hush_logs() -> None:
+    """On a full disk each line of the client's log would be a traceback, and asyncio has a line for each text to a dead service."""
+    for handler in logging.getLogger("wandb").handlers:
+        handler.handleError = _drop  # type: ignore[method-assign]
+    logging.getLogger("asyncio").addFilter(_is_not_of_wandb)
+
+
+def _drop(record: logging.LogRecord) -> None:
+    pass
+
+
+def _is_not_of_wandb(record: logging.LogRecord) -> bool:
+    return not (record.threadName or "").startswith("wandb-")
+
+
+def _forget_service(run: Any) -> None:
+    """Let the client forget a service that died, so that it does not call it at exit, and a later run starts a new one."""
+    import wandb
+
+    with contextlib.suppress(Exception):
+        run._console_stop()  # the console is no longer copied
+    with contextlib.suppress(Exception, SystemExit):  # SystemExit: the service's status
+        wandb.teardown()
+
+
+def _forget_dead_service() -> None:
+    """At exit: a service that died unnoticed, which the client's own hook would call, with a traceback."""
+    with contextlib.suppress(Exception):
+        from wandb.sdk import wandb_setup
+
+        if wandb_setup.singleton()._connection._proc._process.poll() is not None:  # type: ignore[union-attr]
+            _forget_service(None)
+
+
+def _text(value: Any) -> Any:
+    """A value of `tracking` as the client takes it: texts alone, where a user may have named a run 5."""
+    if isinstance(value, list | tuple):
+        return [str(each) for each in value]
     return None if value is None else str(value)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def _reason(error: BaseException) -> str:
+    """An error in one line. Never with the value that was refused: it may be a key."""
+    if hasattr(error, "errors"):  # pydantic's
+        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}" for each in error.errors())
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "init_timeout" not in line]  # W&B's advice
     return " ".join(lines[:2]) or type(error).__name__
-
-
-def _define(_: Any, run: Any, metric: str, axis: str | None) -> None:
-    run.define_metric(metric, step_metric=axis, hidden=axis is None)

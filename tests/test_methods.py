@@ -182,7 +182,9 @@ def test_the_last_blocks_are_separable():
 def test_encoder_normalises_its_input():
     """The same digits in other grey levels, with mean and std to match, give the same embedding."""
     plain = encoder().eval()
-    scaled = type(plain)([16, 32, 64, 128], [2, 2, 2, 1], 1, 1, dataclasses.replace(SPEC, mean=[0.25 + SPEC.mean[0] / 2], std=[SPEC.std[0] / 2]))
+    scaled = type(plain)(
+        [16, 32, 64, 128], [2, 2, 2, 1], 1, 1, dataclasses.replace(SPEC, mean=[0.25 + SPEC.mean[0] / 2], std=[SPEC.std[0] / 2])
+    )
     scaled.load_state_dict(plain.state_dict() | {"mean": scaled.mean, "std": scaled.std})
     images = torch.rand(4, 1, 28, 28)
     torch.testing.assert_close(scaled.eval()(images / 2 + 0.25), plain(images), atol=1e-5, rtol=1e-5)

@@ -26,7 +26,9 @@ def test_an_explicit_number_wins(monkeypatch):
     assert threads.choose_threads(3) == (3, None) and torch.get_num_threads() == 3
 
 
-@pytest.mark.parametrize("cores,taken,count", [(2, 0.0, 2), (2, 0.5, 2), (2, 0.7, 1), (2, 1.0, 1), (2, 2.0, 1), (8, 2.9, 5), (8, 2.2, 6), (1, 1.0, 1)])
+@pytest.mark.parametrize(
+    "cores,taken,count", [(2, 0.0, 2), (2, 0.5, 2), (2, 0.7, 1), (2, 1.0, 1), (2, 2.0, 1), (8, 2.9, 5), (8, 2.2, 6), (1, 1.0, 1)]
+)
 def test_a_taken_core_is_left_alone(cores, taken, count):
     found = threads._choose(cores, taken)
     assert found.num == count and (found.reason is None) == (count == cores)

@@ -1,6 +1,9 @@
-"""A sweep's runs side by side: one table, one page, plain words on what differs and whether it is real, from local files alone."""
+"""A sweep's runs side by side: one table, one page, and in plain words what differs and whether it is real. Reads local files alone."""
 
 from ssl_mnist.compare.report import Comparison, compare_runs, report, write
-from ssl_mnist.compare.runs import Run, Sweep, configurations, read
+from ssl_mnist.compare.runs import Job, Run, Sweep, configurations, read
+from ssl_mnist.compare.statistics import against_published, sampling_error
 
-__all__ = ["Comparison", "Run", "Sweep", "compare_runs", "configurations", "read", "report", "write"]
+__all__ = [
+    "Comparison", "Job", "Run", "Sweep", "against_published", "compare_runs", "configurations", "read", "report", "sampling_error", "write",
+]  # fmt: skip

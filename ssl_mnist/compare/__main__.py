@@ -14,13 +14,15 @@ def main() -> None:
     parser.add_argument("--wandb-report", action="store_true", help="make a Weights & Biases report of it as well")
     arguments = parser.parse_args()
     try:
-        comparison = report(arguments.sweep)
+        comparison, unwritten = report(arguments.sweep)
         if arguments.wandb_report:
             from ssl_mnist.compare.wandb_report import publish
 
             print(publish(comparison))
     except (UserError, OSError) as error:
         sys.exit(f"ssl_mnist: {explain(error) if isinstance(error, OSError) else error}")
+    if unwritten:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
-"""The comparison as one self-contained HTML page: opens from disk, needs no network. Interactive plots are plotly's."""
+"""The comparison as one self-contained HTML page: opens from disk, needs no network. Interactive plots are plotly's.
+
+Whatever comes from a file or folder is escaped where it is put into HTML (`_e`) or into a plot's text (`_t`).
+"""
 
 import base64
 import html
 import math
+import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,225 +16,348 @@ from urllib.parse import quote
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from ssl_mnist.compare.report import Comparison
-from ssl_mnist.compare.runs import COSTS, Run, by_size, is_number, swept
-from ssl_mnist.compare.statistics import percent, seeds_needed
+from ssl_mnist.compare.report import Comparison, Score, cell, num_images, run_warnings
+from ssl_mnist.compare.runs import COSTS, Job, Run, by_size, is_finite, is_number, value_of
+from ssl_mnist.compare.statistics import Verdict, estimate, percent, sampling_error, seeds_needed
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999"]
 DASHES = ["solid", "dash", "dot", "dashdot"]  # and markers' shapes, from the ninth configuration on
-COST_TITLES = dict(zip(COSTS, ("pretraining, s", "in all, s", "images/s", "parameters"), strict=True))
-MAX_PICTURES, MAX_CURVES, MAX_VERDICTS, MAX_CLASSES = 12, 60, 60, 20  # so that a page of 500 runs stays small; the rest is linked
+# So that a page of 500 runs stays small; what is left out is said, and linked where it has a file.
+MAX_PICTURES, MAX_CURVES, MAX_POINTS, MAX_VERDICTS, MAX_LISTED = 12, 60, 400, 60, 100
+MAX_PICTURE_BYTES = 4 * 2**20  # of all embedded figures together
+MAX_CLASSES, MAX_BARS = 20, 15  # classes, and configurations, in the plot of classes
+MAX_CELLS = 400  # of a heat map
+MAX_LEGEND = 20
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #666; --line: #ddd; --paper: #fff; --bad: #b00020; --link: #1f6fb2; }
-:root { --best: #e4f2e7; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --soft: #aaa; --line: #444; --paper: #161616; --bad: #ff8a80; --link: #6cb4ee; --best: #1d3a26; }
+:root {
+  color-scheme: light dark;
+  --ink: #1b1b1b; --soft: #666; --line: #ddd; --paper: #fff; --bad: #b00020; --link: #1f6fb2; --best: #e3f1e6;
 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e8; --soft: #aaa; --line: #444; --paper: #161616; --bad: #ff8a80; --link: #6cb4ee; --best: #1e3a26; }
+}
+* { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 80rem; margin: auto; padding: 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font-size: 1rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
-td { white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }
-th { vertical-align: bottom; }
+h1 { font-size: 1.5rem; line-height: 1.3; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font-size: 1rem; margin: .5rem 0 0; }
+h1, h2, h3, p, li, figcaption { overflow-wrap: anywhere; }
+.wide { overflow: auto; max-height: 60rem; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; vertical-align: top; }
+th:first-child, td:first-child { text-align: left; white-space: normal; }
+.name { display: inline-block; width: max-content; max-width: min(22rem, 40vw); overflow-wrap: anywhere; }
+.short { max-width: min(12rem, 40vw); }
+thead th { white-space: normal; vertical-align: bottom; min-width: 4.5rem; }
+.settings td { white-space: normal; max-width: 20rem; overflow-wrap: anywhere; }
+td.best { background: var(--best); font-weight: 600; }
+tfoot td { color: var(--soft); border-bottom: 0; position: sticky; bottom: 0; background: var(--paper); }
+thead th { position: sticky; top: 0; background: var(--paper); }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: inherit; cursor: pointer; }
 th button:after { content: " ↕"; color: var(--soft); } th[aria-sort=ascending] button:after { content: " ↑"; }
 th[aria-sort=descending] button:after { content: " ↓"; }
-td.best { background: var(--best); font-weight: 600; }
-.xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .cbaxis text, .cbtitle text { fill: var(--soft) !important; }
+.xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .cbaxis text, .cbtitle text, .annotation text { fill: var(--soft) !important; }
 code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: var(--link); }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
-.pictures img { width: 100%; background: #fff; border-radius: .4rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; } .plots > div { min-width: 0; }
-figure { margin: 0; } li { margin: .3rem 0; }
+.pictures, .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 1rem; }
+.panels { grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); } .panels > div { min-width: 0; }
+.pictures img { width: 100%; background: #fff; padding: .5rem; border-radius: .5rem; border: 1px solid var(--line); }
+figure { margin: 0; } li { margin: .3rem 0; } summary { cursor: pointer; font-weight: 600; }
 @media print {
   body { max-width: none; } h2 { break-after: avoid; } figure, tr, li, .plotly-graph-div { break-inside: avoid; }
   th button:after { content: ""; }
-  .wide { overflow: visible; } table { font-size: 8pt; } th, td { padding: .2rem .25rem; white-space: normal; }
+  .wide { overflow: visible; max-height: none; } table { font-size: 8pt; } th, td { padding: .2rem .25rem; white-space: normal; }
 }
 """
 # Sorting by a column's head, which is a button; everything else that moves on the page is plotly's.
 SORT = """
-for (const head of document.querySelectorAll("th button")) head.onclick = () => {
-  const th = head.parentNode, body = th.closest("table").tBodies[0], i = th.cellIndex, up = th.ariaSort !== "ascending";
-  for (const other of th.parentNode.cells) other.removeAttribute("aria-sort");
-  th.setAttribute("aria-sort", up ? "ascending" : "descending");
+for (const head of document.querySelectorAll("th")) if (head.firstElementChild) head.firstElementChild.onclick = () => {
+  const body = head.closest("table").tBodies[0], i = head.cellIndex, up = head.ariaSort !== "ascending";
+  for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", up ? "ascending" : "descending");
   const value = row => row.cells[i].dataset.value ?? row.cells[i].textContent;
   const order = (a, b) => { const x = value(a), y = value(b); return isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y; };
   body.append(...[...body.rows].sort((a, b) => up ? order(a, b) : order(b, a)));
 };
+for (const details of document.querySelectorAll("details")) details.ontoggle = () => window.dispatchEvent(new Event("resize"));
 """
 
 
 def page(comparison: Comparison) -> str:
     sweep, groups = comparison.sweep, comparison.groups
-    parts = [_notices(comparison)]
+    how = f" <code>{_e(comparison.evaluate)}</code>" if comparison.evaluate else ""
+    parts = [f"<p>{_e(comparison.basis)}{how}</p>" if groups else ""]
+    parts += [f"<p class=soft>{_e(_overview(comparison))}</p>", _notices(comparison)]
     if groups:
-        parts += ["<h2>Scores</h2>", _scores(comparison), "<h2>Costs</h2>", _costs(comparison), _different(comparison)]
-        parts += ["<h2>Which is better?</h2>", _verdicts(comparison), "<h2>Accuracy against time</h2>", _plot(_against_time(comparison))]
-        parts += ["<h2>Pretraining loss</h2>", _losses(groups), _effects(comparison)]
-        parts += ["<h2>Accuracy of each class</h2>", _classes(comparison), _confusions(comparison)]
-        for figure, title in {"tsne": "Latent space, t-SNE", "pca": "Latent space, PCA"}.items():
-            parts += [f"<h2>{title}</h2>", _pictures(comparison, figure)]
-        parts += ["<h2>Runs</h2>", _links(groups), _made(comparison)]
-    title = _escape(comparison.answer)
-    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{title}</title>"
-    name = _escape(sweep.folder.resolve().name)
-    counts = f"{name}: {_count(len(sweep.runs), 'run')}, {_count(len(groups), 'configuration')}"
+        other = "val" if comparison.split == "test" else "test"
+        parts += [f"<h2>Scores on {comparison.split}</h2>", _scores(comparison, comparison.split)]
+        if comparison.scores_on(other):
+            note = " (nothing is chosen by them)" if other == "test" else ""
+            parts.append(f"<details><summary>Scores on {other}{note}</summary>{_scores(comparison, other)}</details>")
+        parts += ["<h2>Costs</h2>", _costs(comparison), "<h2>Which is better?</h2>", _verdicts(comparison), _different(comparison)]
+        if comparison.primary:
+            parts.append(_against_time(comparison, comparison.primary))
+        parts += [_losses(groups), _classes(comparison), _effects(comparison), _confusions(comparison), _pictures(comparison)]
+        parts += ["<h2>Runs</h2>", _links(groups)]
+    parts += ["<h2>How this was made</h2>", _made(comparison)]
+    title = f"{comparison.answer}."
+    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{_e(title)}</title>"
     return (
         f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style><script>{get_plotlyjs()}</script></head>"
-        f"<body><h1>{title}</h1><p class=soft>{counts}</p>{''.join(parts)}<script>{SORT}</script></body></html>"
+        f"<body><h1>{_e(title)}</h1>{''.join(parts)}<p class=soft>{_e(os.fsencode(sweep.folder.absolute()).decode(errors='replace'))}</p>"
+        f"<script>{SORT}</script></body></html>"
     )
 
 
-def _escape(text: Any) -> str:
-    return html.escape(str(text), quote=True)
+def _e(text: Any) -> str:
+    return html.escape(str(text))
+
+
+def _t(text: str, length: int = 60) -> str:
+    """For plotly, whose texts know some HTML tags. A long text loses its middle, since names often differ at their end."""
+    half = (length - 1) // 2
+    return html.escape(text if len(text) <= length else f"{text[:half]}…{text[-half:]}", quote=False)
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _overview(comparison: Comparison) -> str:
+    runs = comparison.sweep.runs
+    sizes = sorted({f"{run.data[0]} ({run.summary['data/train_size']:,} images)" for run in runs if run.summary.get("data/train_size")})
+    parts = [_count(len(runs), "run"), _count(len(comparison.groups), "configuration"), *sizes[:5]]
+    parts += [_dates(runs), *_machines(runs), *_versions(runs)]
+    return ", ".join(part for part in parts if part)
+
+
+def _dates(runs: list[Run]) -> str:
+    days = sorted({run.record["started"][:10] for run in runs})
+    return "" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
+def _machines(runs: list[Run]) -> list[str]:
+    def of(run: Run) -> str:
+        about = {key: run.summary.get(f"machine/{key}", "?") for key in ("processor", "cpus", "threads", "device", "precision")}
+        threads = f"{about['threads']} thread{'s' * (about['threads'] != 1)}"
+        return f"{about['processor']}, {about['cpus']} cpus, {threads}, {about['device']}, precision {about['precision']}"
+
+    return [machine for machine, _ in Counter(of(run) for run in runs).most_common(5)]
+
+
+def _versions(runs: list[Run]) -> list[str]:
+    return [f"ssl_mnist {version}" for version in sorted({run.summary["versions/ssl_mnist"] for run in runs})[:5]]
+
+
+def _made(comparison: Comparison) -> str:
+    """Commands, dates, machines, versions and code of all runs: a sweep may have been continued, or made by several commands."""
+    runs = comparison.sweep.runs
+    commands = list(dict.fromkeys(run.record["command"] for run in sorted(runs, key=lambda run: run.record["started"])))
+    commits = sorted({_commit(run) for run in runs} - {""})
+    torch = sorted({f"torch {run.summary['versions/torch']}" for run in runs if "versions/torch" in run.summary})
+    lines = [f"<li><code>{_e(command)}</code></li>" for command in commands[:MAX_LISTED] if command]
+    lines += [f"<li>and {len(commands) - MAX_LISTED} more commands, in the runs' run.json</li>"] if len(commands) > MAX_LISTED else []
+    facts = [_dates(runs), *_machines(runs), *_versions(runs), *torch, *commits]
+    return f"<ul>{''.join(lines)}</ul><p>{'<br>'.join(_e(fact) for fact in facts if fact)}</p>"
+
+
+def _commit(run: Run) -> str:
+    git = run.record.get("git")
+    if not isinstance(git, dict) or not isinstance(git.get("commit"), str):
+        return ""
+    return f"commit {git['commit'][:12]}{', with uncommitted changes' if git.get('dirty') else ''}"
 
 
 def _notices(comparison: Comparison) -> str:
-    """What went wrong, and what a reader has to know before the numbers."""
-    sweep = comparison.sweep
-    parts = []
-    if sweep.failures:
-        rows = (f"<li><code>{_escape(' '.join(f.overrides))}</code>: {_escape(f.error)}</li>" for f in sweep.failures)
-        parts += [f"<h2 class=bad>{len(sweep.failures)} failed</h2><ul>", *rows, "</ul>"]
-    if sweep.unfinished:
-        rows = (f"<li><code>{_escape(' '.join(u.overrides) or u.name)}</code>: {_escape(u.error)}</li>" for u in sweep.unfinished)
-        parts += [f"<p>{len(sweep.unfinished)} not finished; the same command goes on with them:</p><ul>", *rows, "</ul>"]
-    parts += [f"<p class=bad>Warning: {_escape(warning)}</p>" for warning in sweep.warnings]
-    warned = {warning: None for runs in comparison.groups.values() for run in runs for warning in run.summary.get("warnings", [])}
-    parts += [f"<p>Note: {_escape(warning)}</p>" for warning in list(warned)[:10]]
-    if comparison.groups and comparison.split == "val":
-        read = any(key.startswith("test/") for run in sweep.runs for key in run.summary["scores"])
-        why = "more than method and seed was swept" if read else "test was not read"
-        again = "" if read else " To read it for the run you choose: <code>python -m ssl_mnist.evaluate &lt;run&gt;</code>."
-        parts.append(f"<p>Decided by val, since {why}.{again}</p>")
+    sweep, parts = comparison.sweep, []
+    if sweep.failed:
+        rows = [f"<li><code>{_e(job.name)}</code>: {_e(job.error)}</li>" for job in sweep.failed[:MAX_LISTED]]
+        rows += [f"<li>and {len(sweep.failed) - MAX_LISTED} more</li>"] if len(sweep.failed) > MAX_LISTED else []
+        parts += [f"<h2 class=bad>{len(sweep.failed)} failed</h2>", "<ul>", *rows, "</ul>"]
+    warnings = [*sweep.warnings, *run_warnings(comparison)]
+    parts += [f"<p class=bad>Warning: {_e(warning)}</p>" for warning in warnings[:MAX_LISTED]]
+    if len(warnings) > MAX_LISTED:
+        parts.append(f"<p class=bad>and {len(warnings) - MAX_LISTED} more warnings, in comparison.json</p>")
+    if sweep.running:
+        parts.append(f"<p>{_count(len(sweep.running), 'job')} still running: {_names(sweep.running)}</p>")
+    if sweep.killed:
+        parts.append(f"<p class=soft>{_count(len(sweep.killed), 'job')} stopped before the end: {_names(sweep.killed)}</p>")
     return "".join(parts)
 
 
-def _scores(comparison: Comparison) -> str:
-    """Accuracies on the split that decides; those on the other split in a table of their own."""
-    splits = [comparison.split, *(split for split in ("test", "val") if split != comparison.split)]
-    parts = []
-    for split in splits:
-        keys = [f"{split}/{name}" for name in comparison.titles if any(f"{split}/{name} mean" in row for row in comparison.table)]
-        if keys:
-            titles = [comparison.titles[key.partition("/")[2]] for key in keys]
-            table = _table(comparison, keys, titles, f"Accuracy on {split}, %")
-            parts.append(table if split == splits[0] else f"<details><summary>On {split}</summary>{table}</details>")
-    note = (
-        "Accuracy in %: mean ± half width of the 95 % interval (Student's t) over n seeds, never narrower than one image; in brackets the "
-        "sampling error of the test images themselves. The highest of a column is marked. A click on a head sorts."
-    )
-    return f"{''.join(parts)}<p class=soft>{note}</p>"
+def _names(jobs: list[Job]) -> str:
+    more = f" and {len(jobs) - 10} more" if len(jobs) > 10 else ""
+    return "; ".join(f"<code>{_e(job.name)}</code>" for job in jobs[:10]) + more
 
 
-def _table(comparison: Comparison, keys: list[str], titles: list[str], label: str) -> str:
-    best = {key: max(row.get(f"{key} mean", -1.0) for row in comparison.table) for key in keys}
-    body = []
-    for row in comparison.table:
-        cells = [f"<td>{_escape(row['configuration'])}</td><td>{row['n']}</td>"]
-        for key in keys:
-            mean = row.get(f"{key} mean")
-            if mean is None:
-                cells.append("<td data-value=-1>-</td>")
-                continue
-            mark = " class=best" if len(comparison.table) > 1 and mean == best[key] else ""
-            text = f"{percent(mean, _sensible(row, key))} <span class=soft>[{100 * row[f'{key} sampling']:.2f}]</span>"
-            cells.append(f"<td{mark} data-value={mean}>{text}</td>")
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return _html_table(["configuration", "n", *titles], body, label)
+def _table(heads: list[str], rows: Iterable[str], label: str, foot: str = "", sortable: bool = True, kind: str = "") -> str:
+    names = [f"<button>{_e(head)}</button>" if sortable else _e(head) for head in heads]
+    head = "".join(f"<th scope=col>{name}</th>" for name in names)
+    table = f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot and f'<tfoot>{foot}</tfoot>'}</table>"
+    return f"<div class=wide tabindex=0 role=region aria-label='{_e(label)}'>{table}</div>"
 
 
-def _sensible(row: dict[str, Any], key: str) -> float | None:
-    """The half width of an interval over three seeds or more; two say next to nothing of it."""
-    return row[f"{key} ci95"] if row["n"] > 2 else None
+def _name(text: str) -> str:
+    return f"<span class=name>{_e(text)}</span>"
 
 
-def _html_table(heads: list[str], body: list[str], label: str, sortable: bool = True) -> str:
-    cells = (f"<th scope=col>{f'<button>{_escape(name)}</button>' if sortable else _escape(name)}</th>" for name in heads)
-    rows = f"<table><thead><tr>{''.join(cells)}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-    return f"<div class=wide tabindex=0 role=region aria-label='{_escape(label)}'>{rows}</div>"
+def _label(text: str) -> str:
+    return f"<span class='name short'>{_e(text)}</span>"
+
+
+def _key(key: str) -> str:
+    """A dotted name, which may be broken after its dots."""
+    return f"<span class=name>{_e(key).replace('.', '.<wbr>')}</span>"
+
+
+def _is_floor(run: Run) -> bool:
+    return run.settings.get("pretrain.epochs") == "0"
+
+
+def _scores(comparison: Comparison, split: str) -> str:
+    scores = comparison.scores_on(split)
+    best = {score.key: comparison.best_rows(score.key, score.higher) for score in scores}
+    several = len({runs[0].data for runs in comparison.groups.values()}) > 1
+    rows = []
+    for row in comparison.rows:
+        name = row["configuration"]
+        floor = "<div class=soft>untrained: the floor</div>" if _is_floor(comparison.groups[name][0]) else ""
+        cells = [f"<td>{_name(name)}{floor}</td><td>{row['n']}</td>"]
+        for score in scores:
+            mean = row.get(f"{score.key} mean")
+            marked = " class=best title='best mean of the column'" if name in best[score.key] else ""
+            cells.append(f"<td data-value={-1 if mean is None else mean}{marked}>{_e(cell(row, score))}</td>")
+        if several:
+            cells.append(f"<td>{_e(row['data/source'])}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    heads = ["configuration", "n", *(f"{score.title}, %" if score.is_accuracy else score.title for score in scores)]
+    heads += ["data"] if several else []
+    images = num_images(next(iter(comparison.groups.values()))[0], split)
+    foot = ""
+    if images and not several:
+        cells = []
+        for score in scores:
+            means = [row[f"{score.key} mean"] for row in comparison.table if f"{score.key} mean" in row]
+            text = percent(sampling_error((max if score.higher else min)(means), images)) if score.is_accuracy else ""
+            cells.append(f"<td>{f'± {text}' if text else ''}</td>")
+        what = _label(f"sampling error of {images:,} {split} images, at the column's best")
+        foot = f"<tr><td>{what}</td><td></td>{''.join(cells)}</tr>"
+    return _table(heads, rows, f"Scores on {split}", foot) + f"<p class=soft>{_e(_how_to_read(comparison, split, images))}</p>"
+
+
+def _how_to_read(comparison: Comparison, split: str, images: int | None) -> str:
+    sizes = {len(runs) for runs in comparison.groups.values()}
+    text = f"The best mean of each column is marked. n is the number of seeds. A click on a head sorts. {split.capitalize()} accuracy: mean"
+    if max(sizes) > 2:
+        text += " ± half width of the 95 % confidence interval over seeds (Student's t, never narrower than one image of the split)"
+    if 2 in sizes:
+        text += "; of two seeds both values"
+    absurd = any(" to " in cell(row, score) for row in comparison.table for score in comparison.scores_on(split))
+    if absurd:
+        text += "; lowest to highest where the seeds differ so much that an interval would leave 0 to 100 %"
+    if images and max(sizes) > 1:
+        text += (
+            ". The interval over seeds does not hold the sampling error of the images themselves, which all runs share: "
+            "a claim about a published number needs both"
+        )
+    return text + "."
 
 
 def _costs(comparison: Comparison) -> str:
-    body = []
-    for row in comparison.table:
-        cells = (f"<td data-value={row[f'{key} mean']}>{row[f'{key} mean']:,.0f}</td>" for key in COSTS)
-        body.append(
-            f"<tr><td>{_escape(row['configuration'])}</td><td>{row['n']}</td>{''.join(cells)}<td>{_escape(row['data/source'])}</td></tr>"
-        )
-    return _html_table(["configuration", "n", *COST_TITLES.values(), "data"], body, "Costs, means over seeds")
+    keys = [key for key in COSTS if any(f"{key} mean" in row for row in comparison.table)]
+    best = {key: comparison.best_rows(key, COSTS[key][1] is True) if COSTS[key][1] is not None else set() for key in keys}
+    rows = []
+    for row in comparison.rows:
+        name = row["configuration"]
+        cells = [f"<td>{_name(name)}</td><td>{row['n']}</td>"]
+        for key in keys:
+            mean = row.get(f"{key} mean")
+            marked = " class=best title='best mean of the column'" if name in best[key] else ""
+            cells.append(f"<td data-value={-1 if mean is None else mean}{marked}>{'-' if mean is None else _plain(mean)}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    heads = ["configuration", "n", *(COSTS[key][0] for key in keys)]
+    note = "<p class=soft>Means over seeds. Seconds do not hold the import of libraries; other programs on the machine lengthen them.</p>"
+    return _table(heads, rows, "Costs") + note
 
 
-def _different(comparison: Comparison) -> str:
-    """A row for each setting that differs between configurations."""
-    if not comparison.different:
-        return ""
-    names = list(comparison.groups)[:MAX_PICTURES]
-    body = [
-        f"<tr><td><code>{_escape(key)}</code></td>{''.join(f'<td>{_escape(value)}</td>' for value in values[:MAX_PICTURES])}</tr>"
-        for key, values in comparison.different.items()
-    ]
-    more = (
-        f"<p class=soft>The first {MAX_PICTURES} of {len(comparison.groups)} configurations.</p>"
-        if len(comparison.groups) > len(names)
-        else ""
-    )
-    return f"<h2>What differed</h2>{_html_table(['setting', *names], body, 'Settings that differ', sortable=False)}{more}"
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 100 or number == int(number) else f"{number:.1f}"
 
 
 def _verdicts(comparison: Comparison) -> str:
-    told = [verdict for verdict in comparison.verdicts if not math.isnan(verdict.p)]
-    if not comparison.verdicts:
+    verdicts, num = comparison.verdicts, len(comparison.groups)
+    if not verdicts:
         return "<p>One configuration alone, or none on the same data: nothing to compare.</p>"
-    untold = [verdict for verdict in comparison.verdicts if math.isnan(verdict.p)]
+    decided = [verdict for verdict in verdicts if verdict.kind != "too few seeds"]
+    few = [verdict for verdict in verdicts if verdict.kind == "too few seeds"]
     parts = []
-    if untold:
-        most = max(verdict.difference.n for verdict in untold)
-        of = "All" if not told else f"{len(untold)} of {len(comparison.verdicts)}"
+    if few:
+        most = max(verdict.difference.n for verdict in few)
+        which = "any two configurations" if not decided else f"{len(few)} of {_count(len(verdicts), 'comparison')}"
         parts.append(
-            f"<p>Too few seeds to tell: {of} comparisons have at most {most} seeds in common, and a paired permutation test needs "
-            f"{seeds_needed()} to reach p = 0.05. The table says who is ahead, not who is better.</p>"
+            f"<p>Too few seeds to tell {which} apart: at most {most} in common, and at least {seeds_needed()} are needed "
+            "for a paired permutation test to reach p = 0.05. The means above are what was measured, not a verdict.</p>"
         )
-    shown = [f"<li>{_escape(verdict.words)}</li>" for verdict in told[:MAX_VERDICTS]]
-    parts.append(f"<ul>{''.join(shown)}</ul>" if shown else "")
-    if len(told) > len(shown):
-        parts.append(f"<p class=soft>{len(told) - len(shown)} more in comparison.json.</p>")
-    if len(told) > 1:
-        parts.append(
-            f"<p class=soft>{len(told)} comparisons, each by its own test: where there is no difference, about one in 20 says better.</p>"
-        )
+    best, score = comparison.ranking[0], verdicts[0].score
+    first = [verdict for verdict in decided if verdict.score == score and best in (verdict.first, verdict.second)]
+    others = [verdict for verdict in decided if verdict not in first]
+    parts.append(_words(first))
+    if others:
+        summary = _count(len(others), "comparison") + (" of other scores or configurations" if first else "")
+        parts.append(f"<details><summary>{summary}</summary>{_words(others)}</details>")
+    pairs = len({(verdict.first, verdict.second) for verdict in verdicts})
+    if num > 1 and pairs == num - 1 and num > 2:
+        parts.append("<p class=soft>Each configuration is compared with the best alone.</p>")
+    if len(decided) > 1:
+        caution = f"{len(decided)} comparisons, each tested by itself: where there is no difference, about one in 20 says better"
+        parts.append(f"<p class=soft>{caution}. Paired by seed; exact sign-flip permutation test, Student's t interval.</p>")
     return "".join(parts)
 
 
-def _figure(title_x: str, title_y: str) -> go.Figure:
+def _words(verdicts: list[Verdict]) -> str:
+    """As a list, where there are any."""
+    rows = [f"<li>{_e(verdict.words)}</li>" for verdict in verdicts[:MAX_VERDICTS]]
+    rows += [f"<li class=soft>{len(verdicts) - MAX_VERDICTS} more in comparison.json</li>"] if len(verdicts) > MAX_VERDICTS else []
+    return f"<ul>{''.join(rows)}</ul>" if rows else ""
+
+
+def _different(comparison: Comparison) -> str:
+    if len(comparison.groups) < 2:
+        return ""
+    if not comparison.different:
+        return "<h2>What differed</h2><p>No setting differs between the configurations.</p>"
+    rows = []
+    for key, values in comparison.different.items():
+        cells = "".join(f"<td>{_e(value if len(value) <= 200 else f'{value[:199]}…')}</td>" for value in values)
+        rows.append(f"<tr><td>{_key(key)}</td>{cells}</tr>")
+    table = _table(["setting", *comparison.groups], rows, "What differed", sortable=False, kind="settings")
+    note = "All settings that are not the same in every configuration; - where one has none."
+    return f"<h2>What differed</h2>{table}<p class=soft>{note}</p>"
+
+
+def _figure(title_x: str, title_y: str, height: int = 380) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": "#888", "family": "system-ui, sans-serif"},
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        height=380,
-        xaxis={"title": {"text": title_x}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False},
-        yaxis={"title": {"text": title_y}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False},
+        height=height,
+        xaxis={"title": {"text": _t(title_x)}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False, "automargin": True},
+        yaxis={"title": {"text": _t(title_y)}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False, "automargin": True},
     )
     return figure
 
 
-def _plot(figure: go.Figure, width: int = 900) -> str:
-    """With room below for as many rows as the legend needs, its columns being as wide as its longest name."""
+def _plot(figure: go.Figure, width: int = 1100) -> str:
+    """With room below for as many rows as the legend needs, its columns being as wide as its longest name; long legends are left out,
+    since a point tells its name where the mouse is.
+    """
     names = [trace.name for trace in figure.data if trace.name]
-    if len(names) > 1:
+    if len(names) > MAX_LEGEND:
+        figure.update_layout(showlegend=False)
+    elif len(names) > 1:
         rows = math.ceil(len(names) / max(1, width // (50 + 8 * max(map(len, names)))))
         legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
-        figure.update_layout(height=360 + 20 * rows, margin_b=60 + 20 * rows, legend=legend)
-    label = _escape(f"{figure.layout.yaxis.title.text} by {figure.layout.xaxis.title.text}")
+        figure.update_layout(height=figure.layout.height - 20 + 20 * rows, margin_b=60 + 20 * rows, legend=legend)
+    label = html.escape(f"{figure.layout.yaxis.title.text} by {figure.layout.xaxis.title.text}", quote=True)
     plot = figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True, "displayModeBar": False})
     return f'<div role=img aria-label="{label}">{plot}</div>'
 
@@ -237,165 +366,263 @@ def _style(i: int) -> dict[str, Any]:
     return {"color": COLOURS[i % len(COLOURS)]}
 
 
-def _losses(groups: dict[str, list[Run]]) -> str:
-    """Each configuration's first seed; losses of different methods are not comparable, so each method has a plot of its own."""
-    by_method: dict[str, go.Figure] = {}
-    for i, (name, runs) in enumerate(list(groups.items())[:MAX_CURVES]):
-        method = str(runs[0].summary.get("choices/method"))
-        figure = by_method.setdefault(method, _figure("epoch", f"{method} loss"))
-        rows = [row for row in runs[0].history if isinstance(row.get("pretrain/loss"), int | float)]
-        x, y = [row["epoch"] for row in rows], [row["pretrain/loss"] for row in rows]
-        figure.add_scatter(x=x, y=y, name=name, mode="lines", line=_style(i) | {"dash": DASHES[i // len(COLOURS) % len(DASHES)]})
-    drawn = [_plot(figure.update_layout(height=280), 400) for figure in by_method.values() if any(len(trace.x) for trace in figure.data)]
-    return f"<div class=plots>{''.join(drawn)}</div>" if drawn else "<p>No run was pretrained.</p>"
+def _drawn(groups: dict[str, list[Run]], ranking: list[str]) -> tuple[dict[str, list[Run]], str]:
+    """As many configurations as a plot can hold, the best of them, in their order; and a note on the rest."""
+    if len(groups) <= MAX_CURVES:
+        return groups, ""
+    kept = set((ranking or list(groups))[:MAX_CURVES])
+    return {name: runs for name, runs in groups.items() if name in kept}, f"The {MAX_CURVES} best of {len(groups)} configurations. "
 
 
-def _against_time(comparison: Comparison) -> go.Figure:
-    key = f"{comparison.split}/{comparison.primary}"
-    figure = _figure("time in all, s", f"{comparison.split} {comparison.titles[comparison.primary]}, %")
-    for i, (name, runs) in enumerate(list(comparison.groups.items())[:MAX_CURVES]):
-        having = [run for run in runs if key in run.summary]
-        x, y = [run.summary["seconds"] for run in having], [100 * run.summary[key] for run in having]
+def _of(score: Score) -> str:
+    return f"{score.split} {score.title}" + (", %" if score.is_accuracy else "")
+
+
+def _scaled(score: Score, value: float) -> float:
+    return 100 * value if score.is_accuracy else value
+
+
+def _against_time(comparison: Comparison, score: Score) -> str:
+    figure = _figure("wall time, s", _of(score))
+    groups, note = _drawn(comparison.groups, comparison.ranking)
+    for i, (name, runs) in enumerate(groups.items()):
+        having = [run for run in runs if score.key in run.summary and run.summary.get("seconds") is not None]
+        x, y = [run.summary["seconds"] for run in having], [_scaled(score, run.summary[score.key]) for run in having]
         text = [f"seed {run.seed}" for run in having]
-        figure.add_scatter(x=x, y=y, name=name, text=text, mode="markers", marker=_style(i) | {"size": 10, "symbol": i // len(COLOURS)})
-    return figure.update_xaxes(rangemode="tozero")
+        marker = _style(i) | {"size": 10, "symbol": i // len(COLOURS)}
+        figure.add_scatter(x=x, y=y, name=_t(name), text=text, mode="markers", marker=marker)
+    floor = [run.summary[score.key] for run in comparison.sweep.runs if _is_floor(run) and score.key in run.summary]
+    if floor and len(floor) < len(comparison.sweep.runs):
+        level = _scaled(score, sum(floor) / len(floor))
+        figure.add_hline(y=level, line={"dash": "dash", "color": "#888"}, annotation_text="untrained", annotation_position="bottom right")
+        note += "The dashed line is the untrained encoder. "
+    note += "A point a run. The axes do not begin at 0."
+    return f"<h2>Accuracy against time: {_e(score.title)}</h2>{_plot(figure)}<p class=soft>{note}</p>"
+
+
+def _losses(groups: dict[str, list[Run]]) -> str:
+    """A panel a method, because the losses of two methods have no common unit; a line a configuration, of its first seed."""
+    methods: dict[str, dict[str, Run]] = {}
+    for name, runs in list(groups.items())[:MAX_CURVES]:
+        methods.setdefault(runs[0].method, {})[name] = runs[0]
+    panels = []
+    for method, lines in methods.items():
+        figure = _figure("epoch", "loss", 300)
+        for i, (name, run) in enumerate(lines.items()):
+            rows = [row for row in run.history if is_finite(row.get("pretrain/loss")) and is_finite(row.get("epoch"))]
+            rows = rows[:: math.ceil(len(rows) / MAX_POINTS) or 1]
+            x, y = [row["epoch"] for row in rows], [row["pretrain/loss"] for row in rows]
+            line = _style(i) | {"dash": DASHES[i // len(COLOURS) % len(DASHES)]}
+            figure.add_scatter(x=x, y=y, name=_t(name), mode="lines", line=line, showlegend=len(lines) > 1)
+        if any(trace.x for trace in figure.data):
+            panels.append(f"<div><h3>{_e(method)}</h3>{_plot(figure, 340 if len(methods) > 1 else 1100)}</div>")
+    if not panels:
+        return "<h2>Pretraining loss</h2><p class=soft>No run has logged a loss.</p>"
+    wide = "<div>" if len(panels) == 1 else "<div class=panels>"
+    first = f"the first {MAX_CURVES} of {len(groups)} configurations, " if len(groups) > MAX_CURVES else ""
+    note = f"Each method has a loss and an axis of its own; {first}the first seed of each. The axes do not begin at 0."
+    return f"<h2>Pretraining loss</h2>{wide}{''.join(panels)}</div><p class=soft>{note}</p>"
+
+
+def _per_class(run: Run, split: str) -> list[float] | None:
+    return run.summary.get(f"{split}/per_class_accuracy") or None
 
 
 def _classes(comparison: Comparison) -> str:
-    """Means over seeds; of many classes those with the lowest accuracy."""
-    runs = [run for group in comparison.groups.values() for run in group]
-    split = "test" if all("test/per_class_accuracy" in run.summary for run in runs) else "val"
-    key = f"{split}/per_class_accuracy"
-    means = {
-        name: [100 * sum(column) / len(column) for column in zip(*(run.summary[key] for run in group), strict=True)]
-        for name, group in list(comparison.groups.items())[:MAX_CURVES]
-        if all(key in run.summary for run in group)
-    }
-    if not means or len({len(values) for values in means.values()}) != 1:
-        return "<p>Not shown: the runs have different classes.</p>"
-    num = len(next(iter(means.values())))
-    names = [str(name) for name in runs[0].summary.get("data/classes") or range(num)]
-    order = list(range(num))
-    if num > MAX_CLASSES:
-        order = sorted(order, key=lambda k: min(values[k] for values in means.values()))[:MAX_CLASSES]
-    low = min(values[k] for values in means.values() for k in order)
-    bottom = 0.0 if low < 50 else low - (100 - low) * 0.3 - 0.5
-    figure = _figure("class", f"{split} accuracy, %" + (f" (axis begins at {bottom:.1f} %)" if bottom else ""))
-    for i, (name, values) in enumerate(means.items()):
-        figure.add_bar(x=[names[k] for k in order], y=[values[k] for k in order], name=name, marker=_style(i))
-    figure.update_yaxes(range=[bottom, 100])
-    figure.update_xaxes(type="category")
-    note = f"<p class=soft>The {MAX_CLASSES} classes with the lowest accuracy, of {num:,}.</p>" if num > MAX_CLASSES else ""
-    return _plot(figure) + note
+    """Of up to 20 classes; of more, those that are worst on average."""
+    first = comparison.groups[comparison.ranking[0]][0] if comparison.ranking else comparison.sweep.runs[0]
+    split = comparison.split if _per_class(first, comparison.split) else "val" if comparison.split == "test" else "test"
+    num = len(_per_class(first, split) or [])
+    means: dict[str, list[float]] = {}  # in percent; a class without an image is nan
+    for name in [name for name in comparison.ranking if len(comparison.groups) > MAX_BARS][:MAX_BARS] or comparison.groups:
+        found = [values for run in comparison.groups[name] if (values := _per_class(run, split)) and len(values) == num]
+        if found and comparison.groups[name][0].data == first.data:
+            means[name] = [100 * sum(column) / len(column) for column in zip(*found, strict=True)]
+    if not means:
+        return ""
+    classes = first.summary.get("data/classes") or []
+    classes = classes if len(classes) == num else [str(i) for i in range(num)]
+    average = [sum(column) / len(column) for column in zip(*means.values(), strict=True)]
+    known = [i for i in range(num) if not math.isnan(average[i])]
+    if not known:
+        return ""
+    shown = known if len(known) <= MAX_CLASSES else sorted(sorted(known, key=lambda i: average[i])[:MAX_CLASSES])
+    title = next((s.title for s in comparison.scores if s.key == f"{split}/{first.summary.get('primary')}_accuracy"), "accuracy")
+    figure = _figure("class", f"{split} accuracy, {title}, %")
+    for i, (name, values) in enumerate((name, means[name]) for name in comparison.groups if name in means):
+        hover = [f"{_t(classes[k], 200)}: {values[k]:.2f} %" for k in shown]
+        y = [None if math.isnan(values[k]) else values[k] for k in shown]
+        figure.add_bar(x=list(range(len(shown))), y=y, name=_t(name), hovertext=hover, hoverinfo="text+name", marker=_style(i))
+    low = min(value for values in means.values() for k in shown if not math.isnan(value := values[k]))
+    begin = max(0.0, math.floor(low - (100 - low) * 0.3 - 0.5))
+    figure.update_yaxes(range=[begin, 100])
+    long = max(len(classes[k]) for k in shown) > 4
+    figure.update_xaxes(tickvals=list(range(len(shown))), ticktext=[_t(classes[k], 20) for k in shown], tickangle=-40 if long else 0)
+    note = f"The axis begins at {begin:.0f} %, not at 0: compare the ends of the bars, not their lengths." if begin else ""
+    if len(shown) < num:
+        note += f" The {len(shown)} classes with the lowest accuracy, of {num:,}."
+    if len(means) < len(comparison.groups):
+        note += f" {len(means)} of {len(comparison.groups)} configurations: the best on the same data."
+    return f"<h2>Accuracy of each class</h2>{_plot(figure)}<p class=soft>{note}</p>"
 
 
 def _effects(comparison: Comparison) -> str:
-    """What each swept setting does to val, where more than the method was swept: points with their n, or a heat map for a pair."""
-    runs = [run for group in comparison.groups.values() for run in group]
-    keys = swept(runs)
-    if set(keys) <= {"method"}:
+    """What each swept setting does, where more than the method was swept: a line for numbers, a heat map for names and for a pair."""
+    keys, score, runs = comparison.swept, comparison.primary, comparison.sweep.runs
+    if keys in ([], ["method"]) or score is None or len({run.data for run in runs}) > 1:
         return ""
-    key = f"val/{comparison.primary}"
-    title = f"val {comparison.titles[comparison.primary]}, %"
-
-    def values(name: str) -> list[str]:
-        return sorted({run.overrides.get(name, "default") for run in runs}, key=by_size)
-
-    def scores(**chosen: str) -> list[float]:
-        return [
-            100 * run.summary[key]
-            for run in runs
-            if key in run.summary and all(run.overrides.get(name, "default") == value for name, value in chosen.items())
-        ]
-
+    runs = [run for run in runs if score.key in run.summary]
     if len(keys) == 2:
-        first, second = keys
-        x, y = values(second), values(first)
-        cells = [[scores(**{first: a, second: b}) for b in x] for a in y]
-        means = [[sum(cell) / len(cell) if cell else None for cell in row] for row in cells]
-        text = [[f"{sum(cell) / len(cell):.2f}<br>n = {len(cell)}" if cell else "" for cell in row] for row in cells]
-        figure = _figure(second, first)
-        figure.add_heatmap(x=x, y=y, z=means, text=text, texttemplate="%{text}", colorscale="Viridis", colorbar={"title": "%"})
-        figure.update_xaxes(type="category").update_yaxes(type="category")
-        return f"<h2>Effect of {_escape(first)} and {_escape(second)}, {_escape(title)}</h2>{_plot(figure)}"
-    parts = []
-    for name in keys:
-        found = {value: scores(**{name: value}) for value in values(name)}
-        counts = sorted({len(each) for each in found.values()})
-        figure = _figure(name, title)
-        x = [value for value, each in found.items() for _ in each]
-        figure.add_scatter(
-            x=x, y=[score for each in found.values() for score in each], mode="markers", name="runs", marker={"color": "#999"}
+        x, y = (sorted({value_of(run, key) for run in runs}, key=by_size) for key in (keys[1], keys[0]))
+        if len(x) * len(y) <= min(MAX_CELLS, 4 * len(runs)):
+            return _pair(keys[0], keys[1], x, y, runs, score)
+    return "".join(_effect(key, keys, runs, comparison.scores_on(comparison.split), score) for key in keys)
+
+
+def _pair(first: str, second: str, x: list[str], y: list[str], runs: list[Run], score: Score) -> str:
+    figure = _figure(second, first)
+    values: dict[tuple[str, str], list[float]] = {(a, b): [] for a in y for b in x}
+    for run in runs:
+        values[value_of(run, first), value_of(run, second)].append(run.summary[score.key])
+    z = [[_scaled(score, sum(found) / len(found)) if (found := values[a, b]) else None for b in x] for a in y]
+    bar = {"title": "%" if score.is_accuracy else ""}
+    figure.add_heatmap(x=_labels(x), y=_labels(y), z=z, colorscale="Viridis", colorbar=bar, texttemplate="%{z:.2f}", hoverongaps=False)
+    figure.update_xaxes(type="category").update_yaxes(type="category")
+    sizes = sorted({len(found) for found in values.values()})
+    n = f"Mean of {_count(sizes[0], 'seed')} a cell." if len(sizes) == 1 else f"Unbalanced: {sizes[0]} to {sizes[-1]} seeds a cell."
+    return f"<h2>Effect of {_e(first)} and {_e(second)} on {_e(_of(score))}</h2>{_plot(figure)}<p class=soft>{n}</p>"
+
+
+def _labels(values: list[str]) -> list[str]:
+    """Short enough for an axis, and still all different."""
+    short = [_t(value, 30) for value in values]
+    return short if len(set(short)) == len(values) else [_t(value, 10_000) for value in values]
+
+
+def _is_balanced(key: str, keys: list[str], having: dict[str, list[Run]]) -> bool:
+    """Whether every value was run with the same other settings and seeds."""
+    others = [other for other in keys if other != key]
+    designs = [sorted(([value_of(run, other) for other in others], run.seed) for run in runs) for runs in having.values()]
+    return all(design == designs[0] for design in designs)
+
+
+def _effect(key: str, keys: list[str], runs: list[Run], scores: list[Score], primary: Score) -> str:
+    x = sorted({value_of(run, key) for run in runs}, key=by_size)
+    if len(x) < 2:
+        return ""
+    having: dict[str, list[Run]] = {value: [] for value in x}
+    for run in runs:
+        having[value_of(run, key)].append(run)
+    numeric, balanced, others = all(is_number(value) for value in x), _is_balanced(key, keys, having), len(keys) > 1
+    n = len(having[x[0]])
+    if not balanced:
+        figure = _figure(key, _of(primary))
+        values = [value_of(run, key) for run in runs]
+        points = [_scaled(primary, run.summary[primary.key]) for run in runs]
+        figure.add_scatter(x=[float(v) if numeric else _t(v, 30) for v in values], y=points, mode="markers", marker=_style(0))
+        sizes = sorted({len(found) for found in having.values()})
+        span = _count(sizes[0], "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
+        note = (
+            f"The design is unbalanced ({span} a value, not with the same other settings and seeds): "
+            "a point a run, no mean and no interval."
         )
-        mean = {value: sum(each) / len(each) for value, each in found.items() if each}
-        line = _style(0) | {"size": 12, "symbol": "line-ew-open"}
-        figure.add_scatter(x=list(mean), y=list(mean.values()), mode="markers", name="mean", marker=line)
-        if not all(is_number(value) for value in found):
-            figure.update_xaxes(type="category")
-        note = f"{counts[0]} runs a value." if len(counts) == 1 else (
-            f"{counts[0]} to {counts[-1]} runs a value: the design is not balanced, and a difference may be another setting's."
-        )  # fmt: skip
-        parts.append(f"<h2>Effect of {_escape(name)}</h2>{_plot(figure)}<p class=soft>{note}</p>")
-    return "".join(parts)
+    elif numeric:
+        figure = _figure(key, _of(primary))
+        found = [estimate([run.summary[primary.key] for run in having[value]]) for value in x]
+        half_widths = [_scaled(primary, one.half_width) for one in found]
+        error = {"type": "data", "array": half_widths} if n > 2 else None
+        means = [_scaled(primary, one.mean) for one in found]
+        figure.add_scatter(x=[float(v) for v in x], y=means, mode="lines+markers", error_y=error, line=_style(0))
+        over = "seeds and the other swept settings" if others else "seeds"
+        note = f"Mean of n = {n} a value" + (f" and its 95 % interval over {over}." if n > 2 else f", over {over}; no interval below 3.")
+    else:
+        figure, note = _scores_by(key, having, scores), f"Means of n = {n} a value. Colour: how far behind the column's best."
+    if numeric:
+        low, high = float(x[0]), float(x[-1])
+        if low > 0 and high / low > 30:
+            figure.update_xaxes(type="log")
+    elif not balanced:
+        figure.update_xaxes(type="category")
+    return f"<h2>Effect of {_e(key)}</h2>{_plot(figure)}<p class=soft>{note}</p>"
+
+
+def _scores_by(key: str, having: dict[str, list[Run]], scores: list[Score]) -> go.Figure:
+    """A row a value, a column an accuracy; the colour is the distance to the column's best, so that all columns share one scale."""
+    scores = [score for score in scores if score.is_accuracy]
+    cells: list[list[float | None]] = []
+    for runs in having.values():
+        row: list[float | None] = []
+        for score in scores:
+            found = [run.summary[score.key] for run in runs if score.key in run.summary]
+            row.append(100 * sum(found) / len(found) if found else None)
+        cells.append(row)
+    best = [max((cell for cell in column if cell is not None), default=0.0) for column in zip(*cells, strict=True)]
+    behind = [[None if cell is None else cell - top for cell, top in zip(row, best, strict=True)] for row in cells]
+    figure = _figure("", key, max(380, 120 + 22 * len(having)))
+    bar = {"title": {"text": "points<br>to the best"}}
+    x, text = [_t(score.title) for score in scores], "%{text:.2f} %"
+    figure.add_heatmap(x=x, y=_labels(list(having)), z=behind, text=cells, texttemplate=text, colorscale="Viridis", colorbar=bar)
+    return figure.update_yaxes(type="category", autorange="reversed")
 
 
 def _confusions(comparison: Comparison) -> str:
-    rows = []
-    for name, runs in list(comparison.groups.items())[:MAX_CURVES]:
-        found = [(run.seed, run.summary.get("test/most_confused", run.summary.get("val/most_confused"))) for run in runs[:5]]
-        rows.append(f"<li>{_escape(name)}: {_escape('; '.join(f'seed {seed}: {pair}' for seed, pair in found))}</li>")
-    return f"<h2>Most confused pair</h2><ul>{''.join(rows)}</ul>"
+    rows, shown = [], set((comparison.ranking or list(comparison.groups))[:MAX_BARS])
+    for name, runs in ((name, runs) for name, runs in comparison.groups.items() if name in shown):
+        told = [(run.seed, pair) for run in runs[:5] if (pair := run.summary.get(f"{comparison.split}/most_confused"))]
+        if told:
+            rows.append(f"<li>{_e(name)}: {_e('; '.join(f'seed {seed}: {pair}' for seed, pair in told))}</li>")
+    if not rows:
+        return ""
+    note = f"The {len(shown)} best of {len(comparison.groups)} configurations." if len(shown) < len(comparison.groups) else ""
+    return f"<h2>Most confused pair of classes</h2><ul>{''.join(rows)}</ul><p class=soft>{note}</p>"
 
 
-def _picture_of(run: Run, name: str) -> Path | None:
-    """A figure's file, if it is there and lies in the run's own folder."""
+def _picture(run: Run, name: str) -> Path | None:
+    """A figure of a run; None where there is none, or where a link leads out of the run's folder."""
     path = run.folder / "figures" / f"{name}.png"
     try:
-        return path if path.is_file() and path.resolve().is_relative_to(run.folder.resolve()) else None
-    except OSError:
+        inside = path.resolve(strict=True).is_relative_to(run.folder.resolve())
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return None
+    return path if inside and path.is_file() else None
 
 
-def _pictures(comparison: Comparison, name: str) -> str:
-    """One a configuration, embedded; the other seeds', and those of further configurations, as links."""
-    parts = []
-    for i, (configuration, runs) in enumerate(comparison.groups.items()):
-        paths = {run.seed: (run, _picture_of(run, name)) for run in runs}
-        links = " ".join(f"<a href='{_link(run)}figures/{name}.png'>seed {seed}</a>" for seed, (run, path) in paths.items() if path)
-        picture = ""
-        first = next((path for _, path in paths.values() if path), None)
-        if i < MAX_PICTURES and first:
-            data = base64.b64encode(first.read_bytes()).decode()
-            picture = f"<img alt='{name} of {_escape(configuration)}' src='data:image/png;base64,{data}'>"
-        parts.append(f"<figure>{picture}<figcaption>{_escape(configuration)} <span class=soft>{links}</span></figcaption></figure>")
-    return f"<div class=pictures>{''.join(parts)}</div>"
+def _pictures(comparison: Comparison) -> str:
+    """One a configuration, embedded, the best first; the other seeds', and those of further configurations, as links."""
+    left, parts = MAX_PICTURE_BYTES, []
+    order = [*comparison.ranking, *(name for name in comparison.groups if name not in comparison.ranking)]
+    embedded = set(order[:MAX_PICTURES])
+    for name, title in {"tsne": "Latent space, t-SNE", "pca": "Latent space, PCA"}.items():
+        figures, others = [], []
+        for configuration in order:
+            paths = [(run, path) for run in comparison.groups[configuration] if (path := _picture(run, name))]
+            if not paths:
+                continue
+            links = " ".join(f"<a href='{_link(run)}figures/{name}.png'>seed {run.seed}</a>" for run, _ in paths[:20])
+            path = paths[0][1]
+            if configuration in embedded and path.stat().st_size <= left:
+                try:
+                    data = base64.b64encode(path.read_bytes()).decode()
+                except OSError:
+                    continue
+                left -= path.stat().st_size
+                picture = f"<img alt='{name} of {_e(configuration)}' src='data:image/png;base64,{data}'>"
+                figures.append(f"<figure>{picture}<figcaption>{_e(configuration)} {links}</figcaption></figure>")
+            else:
+                others.append(f"<li>{_e(configuration)}: {links}</li>")
+        more = f"<details><summary>{len(others)} more</summary><ul>{''.join(others)}</ul></details>" if others else ""
+        parts.append(f"<h2>{title}</h2><div class=pictures>{''.join(figures)}</div>{more}" if figures or others else "")
+    return "".join(parts)
 
 
 def _link(run: Run) -> str:
-    """Where a run's folder is, from the page."""
-    return "" if run.name == "." else f"{quote(run.name)}/"
+    """To a run's folder, from the page: whatever characters its name has."""
+    return "./" if run.place == "." else f"{html.escape(quote(os.fsencode(run.place)))}/"
 
 
 def _links(groups: dict[str, list[Run]]) -> str:
     rows = []
     for configuration, runs in groups.items():
-        links = ", ".join(f"<a href='{_link(run) or './'}'>seed {run.seed}</a>" for run in runs)
-        rows.append(f"<li>{_escape(configuration)}: {links}</li>")
+        links = ", ".join(f"<a href='{_link(run)}'>seed {run.seed}</a>" for run in runs)
+        rows.append(f"<li>{_e(configuration)}: {links}</li>")
     return f"<ul>{''.join(rows)}</ul>"
-
-
-def _made(comparison: Comparison) -> str:
-    """The commands, the time and the machines that made it."""
-    runs = comparison.sweep.runs
-    commands = "<br>".join(f"<code>{_escape(command)}</code>" for command in comparison.sweep.commands)
-    started = sorted(str(run.about.get("started")) for run in runs)
-    machines = {
-        f"{run.summary.get('machine/processor')}, {run.summary.get('machine/cpus')} cores, {run.summary.get('machine/threads')} threads, "
-        f"{run.summary.get('machine/device')}, precision {run.summary.get('machine/precision')}"
-        for run in runs
-    }
-    versions = {f"ssl_mnist {run.summary.get('versions/ssl_mnist')}, torch {run.summary.get('versions/torch')}" for run in runs}
-    return (
-        f"<h2>Made by</h2><p>{commands}</p><p class=soft>{started[0]} to {started[-1]}<br>"
-        f"{'<br>'.join(_escape(each) for each in sorted(machines | versions))}</p>"
-    )

@@ -5,177 +5,377 @@ import io
 import itertools
 import json
 import math
+import os
+import re
+import shlex
+import textwrap
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ssl_mnist import record
 from ssl_mnist.compare.runs import COSTS, Run, Sweep, configurations, differing_settings, read, swept
-from ssl_mnist.compare.statistics import Verdict, compare, estimate, percent, sampling_error, seeds_needed
+from ssl_mnist.compare.statistics import Verdict, compare, estimate, percent, sampling_error
 from ssl_mnist.console import say
+from ssl_mnist.record import atomic_write
+from ssl_mnist.tracking import sync_line
+
+MAX_ALL_PAIRS = 15  # configurations; beyond it each is compared with the best alone
+WIDTH, MAX_ROWS = 120, 50  # of the console
+
+
+@dataclass(frozen=True)
+class Score:
+    """One column: what the runs' summaries say about it."""
+
+    key: str  # split/name
+    title: str
+    higher: bool  # whether higher is better
+
+    @property
+    def split(self) -> str:
+        return self.key.partition("/")[0]
+
+    @property
+    def is_accuracy(self) -> bool:
+        return self.key.endswith("_accuracy")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """split: "test" where nothing but method and seed was swept and test was read everywhere, else "val": what decides."""
+    """split: what decides: test where nothing but method and seed was swept and test was read everywhere, else val."""
 
     sweep: Sweep
     groups: dict[str, list[Run]]
     split: str
-    titles: dict[str, str]  # name of a score, without split -> its title, in the order of the runs' summaries
-    primary: str  # the score that decides
+    swept: list[str]  # keys, without the seed
+    scores: list[Score]  # of both splits, in the order of the runs' summaries
+    primary: Score | None  # the score that the answer is about
+    ranking: list[str]  # configurations by the primary score, the best first; on the data that most runs used
     table: list[dict[str, Any]]
     verdicts: list[Verdict]
-    different: dict[str, list[str]]  # settings that differ between configurations
+    different: dict[str, list[str]]  # settings that differ: a value a configuration
+
+    def scores_on(self, split: str) -> list[Score]:
+        return [score for score in self.scores if score.split == split]
 
     @property
-    def num_images(self) -> int:
-        return num_images(next(iter(self.groups.values()))[0], self.split)
+    def rows(self) -> list[dict[str, Any]]:
+        """The table as it is shown: in the order of what was swept, and where that is long, the best first."""
+        place = {name: i for i, name in enumerate(self.ranking)}
+        key = (lambda row: place.get(row["configuration"], len(place))) if len(self.table) > MAX_ALL_PAIRS else (lambda row: 0)
+        return sorted(self.table, key=key)
 
     @property
-    def best(self) -> str | None:
-        """The configuration with the highest mean of the primary score."""
-        key = f"{self.split}/{self.primary} mean"
-        rows = [row for row in self.table if key in row]
-        return max(rows, key=lambda row: row[key])["configuration"] if rows else None
+    def unread(self) -> list[Run]:
+        """Runs that did not read test."""
+        return [run for runs in self.groups.values() for run in runs if not any(key.startswith("test/") for key in run.summary["scores"])]
 
     @property
+    def best_run(self) -> Run | None:
+        """Of the best configuration, the run with the best primary score."""
+        if self.primary is None:
+            return None
+        key, sign = self.primary.key, 1 if self.primary.higher else -1
+        return max(self.groups[self.ranking[0]], key=lambda run: sign * run.summary.get(key, -sign * math.inf))
+
+    def best_rows(self, key: str, higher: bool) -> set[str]:
+        """The configurations with the best mean, among at least two that differ and share their data."""
+        if len({runs[0].data for runs in self.groups.values()}) > 1:
+            return set()
+        means = {row["configuration"]: round(row[f"{key} mean"], 6) for row in self.table if f"{key} mean" in row}
+        if len(set(means.values())) < 2:
+            return set()
+        best = (max if higher else min)(means.values())
+        return {name for name, mean in means.items() if mean == best}
+
+    @cached_property
     def answer(self) -> str:
         """The outcome in one sentence."""
         if not self.groups:
-            return "No run finished."
-        key, title = f"{self.split}/{self.primary}", self.titles[self.primary]
-        row = next(row for row in self.table if row["configuration"] == self.best)
-        score = f"{percent(row[f'{key} mean'], row[f'{key} ci95'])} % on {self.split}"
-        seeds = f"{row['n']} seed{'s' * (row['n'] != 1)}"
-        if len(self.groups) == 1:
-            return f"{self.best}: {score} by the {title} ({seeds})."
-        ahead = f"{self.best} has the highest {title}, {score} ({seeds})"
-        mine = [verdict for verdict in self.verdicts if verdict.score.startswith(f"{self.split} {title}") and self.best in verdict[:2]]
-        if mine and all(verdict.decided for verdict in mine):
-            return f"{ahead}, and is better than every other configuration."
-        if any(not math.isnan(verdict.p) for verdict in mine):
-            return f"{ahead}, but is not told apart from every other configuration."
-        return f"{ahead}; too few seeds to call it better (at least {seeds_needed()} are needed)."
+            return "No run has finished"
+        if self.primary is None:
+            return "The runs have no score in common"
+        best = self.ranking[0]
+        row = next(row for row in self.table if row["configuration"] == best)
+        n, mean, unit = row["n"], row[f"{self.primary.key} mean"], f"{self.split} images"
+        value = f"{100 * mean:.2f} % of {unit}" if self.primary.is_accuracy else f"{mean:.4g} on {self.split}"
+        seeds = f"{n} seed{'s' * (n != 1)}"
+        where = f" on {row['data/source']}" if len({runs[0].data for runs in self.groups.values()}) > 1 else ""
+        if len(self.ranking) == 1:
+            return f"{best}: {value} by the {self.primary.title}{where} ({seeds})"
+        second = next(row for row in self.table if row["configuration"] == self.ranking[1])
+        if second[f"{self.primary.key} mean"] == mean:
+            return f"{best} and {self.ranking[1]} are level on the {self.primary.title}{where}: {value} ({seeds})"
+        mine = [verdict for verdict in self.verdicts if verdict.score == _label(self.primary) and best in (verdict.first, verdict.second)]
+        kinds = Counter(verdict.kind for verdict in mine)
+        if kinds["better"] == len(mine):
+            others = "all others" if len(mine) > 1 else self.ranking[1]
+            return f"{best} is better than {others} on the {self.primary.title}{where}: {value} ({seeds})"
+        if kinds["too few seeds"]:
+            comment = "too few to call it better"
+        else:
+            close = [v.first if v.second == best else v.second for v in mine if v.kind != "better"]
+            comment = f"not told apart from {close[0] if len(close) == 1 else f'{len(close)} others'}"
+        return f"{best} is ahead on the {self.primary.title}{where}: {value} ({seeds}, {comment})"
+
+    @property
+    def basis(self) -> str:
+        """Which split decides, and why, in a sentence or two."""
+        keys = [key for key in self.swept if key != "method"]
+        if self.split == "test":
+            return "Decided by test: only the method and the seed were swept."
+        because = f"because {_and(keys)} {'was' if len(keys) == 1 else 'were'} swept: choosing a setting by test would spoil the test score"
+        text = f"Decided by val{f', {because}' if keys else ''}."
+        if self.unread:
+            which = "Test was not read" if len(self.unread) == len(self.sweep.runs) else f"{len(self.unread)} runs did not read test"
+            text += f" {which}; to read it for the run that is chosen:"
+        return text
+
+    @property
+    def evaluate(self) -> str:
+        """The command that reads test for the best run; empty where test was read."""
+        if not self.unread:
+            return ""
+        run = self.best_run or self.unread[0]
+        return f"python -m ssl_mnist.evaluate {shlex.quote(os.path.relpath(run.folder))}"
 
 
-def num_images(run: Run, split: str) -> int:
-    return int(run.summary.get(f"data/{split}_size") or 1)
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if len(words) < 5 else f"{len(words)} settings"
+
+
+def _label(score: Score) -> str:
+    return f"{score.title} ({score.split})"
+
+
+def num_images(run: Run, split: str) -> int | None:
+    return run.summary.get(f"data/{split}_size")
 
 
 def compare_runs(sweep: Sweep) -> Comparison:
-    """Everything that the page, the table and the files say."""
-    groups = configurations(sweep.runs)
-    names = {key: about["title"] for run in sweep.runs for key, about in run.summary["scores"].items()}
-    everywhere = bool(sweep.runs) and all(any(key.startswith("test/") for key in run.summary["scores"]) for run in sweep.runs)
-    split = "test" if everywhere and set(swept(sweep.runs)) <= {"method"} else "val"
-    titles = {key.partition("/")[2]: title for key, title in names.items()}
-    common = [name for name in titles if all(f"{split}/{name}" in run.summary["scores"] for run in sweep.runs)]
-    primary = common[0] if common else next(iter(titles), "")
-    table = [_row(name, runs) for name, runs in groups.items()]
-    verdicts = _verdicts(groups, split, titles)
-    return Comparison(sweep, groups, split, titles, primary, table, verdicts, differing_settings(groups))
+    groups, keys = configurations(sweep.runs), swept(sweep.runs)
+    scores: dict[str, Score] = {}
+    for run in sweep.runs:
+        for key, about in run.summary["scores"].items():
+            scores.setdefault(key, Score(key, about["title"], about["higher_is_better"]))
+    test_read = all(any(key.startswith("test/") for key in run.summary["scores"]) for run in sweep.runs)
+    split = "test" if set(keys) <= {"method"} and test_read else "val"
+    if not any(score.split == split for score in scores.values()):  # an evaluation without val
+        split = "test"
+    primary = _primary(sweep.runs, split, scores)
+    ranking = _ranking(groups, primary) if primary else []
+    deciding = [score for score in scores.values() if score.split == split]
+    deciding.sort(key=lambda score: score is not primary)
+    table = [_row(name, runs, list(scores.values())) for name, runs in groups.items()]
+    verdicts = _verdicts(groups, deciding, ranking)
+    return Comparison(sweep, groups, split, keys, list(scores.values()), primary, ranking, table, verdicts, differing_settings(groups))
 
 
-def _row(name: str, runs: list[Run]) -> dict[str, Any]:
-    """n, and mean, sample standard deviation and half width of the 95 % interval of each score and cost."""
-    first = runs[0].summary
+def _primary(runs: list[Run], split: str, scores: dict[str, Score]) -> Score | None:
+    """The score of the probe that most runs name, else the first that any has."""
+    named = Counter(f"{split}/{run.summary.get('primary')}_accuracy" for run in runs)
+    keys = [*(key for key, _ in named.most_common()), *(key for key, score in scores.items() if score.split == split)]
+    return next((scores[key] for key in keys if key in scores), None)
+
+
+def _ranking(groups: dict[str, list[Run]], primary: Score) -> list[str]:
+    values = {name: [run.summary[primary.key] for run in runs if primary.key in run.summary] for name, runs in groups.items()}
+    data = Counter(run.data for name, runs in groups.items() for run in runs if values[name]).most_common(1)[0][0]
+    means = {name: sum(found) / len(found) for name, found in values.items() if found and groups[name][0].data == data}
+    return sorted(means, key=lambda name: -means[name] if primary.higher else means[name])
+
+
+def _row(name: str, runs: list[Run], scores: list[Score]) -> dict[str, Any]:
+    """Mean, standard deviation and half width of the 95 % interval of each score and cost; of an accuracy the sampling error too."""
     row: dict[str, Any] = {"configuration": name, "n": len(runs), "seeds": " ".join(str(run.seed) for run in runs)}
-    for key in [*first["scores"], *COSTS]:
-        values = [run.summary[key] for run in runs if key in run.summary]
-        split = key.partition("/")[0]
-        found = estimate(values, 1 / num_images(runs[0], split) if key in first["scores"] else 0.0)
-        row |= {f"{key} mean": found.mean, f"{key} std": found.std, f"{key} ci95": found.half_width}
-        if key in first["scores"]:
-            row[f"{key} sampling"] = sampling_error(found.mean, num_images(runs[0], split))
-    return row | {"data/source": first["data/source"]}
+    for score in scores:
+        values = [run.summary[score.key] for run in runs if score.key in run.summary]
+        if values:
+            images = num_images(runs[0], score.split) if score.is_accuracy else None
+            row |= _columns(score.key, values, 1 / images if images else 0.0)
+            row |= {f"{score.key} values": values}
+            if images:
+                row[f"{score.key} sampling95"] = sampling_error(sum(values) / len(values), images)
+    for key in COSTS:
+        values = [run.summary[key] for run in runs if run.summary.get(key) is not None]
+        if values:
+            row |= _columns(key, values)
+    return row | {"data/source": runs[0].summary["data/source"], "data/fingerprint": runs[0].summary["data/fingerprint"]}
 
 
-def _verdicts(groups: dict[str, list[Run]], split: str, titles: dict[str, str]) -> list[Verdict]:
-    """Each pair of configurations on each score that both have; pairs from different data are not compared."""
+def _columns(key: str, values: list[float], resolution: float = 0.0) -> dict[str, float]:
+    found = estimate(values, resolution)
+    return {f"{key} mean": found.mean, f"{key} std": found.std, f"{key} ci95": found.half_width}
+
+
+def _verdicts(groups: dict[str, list[Run]], scores: list[Score], ranking: list[str]) -> list[Verdict]:
+    """Each pair of configurations on each score of the deciding split that both have; pairs on different data are not compared."""
+    with_best = [(ranking[0], name) for name in ranking[1:]]
+    pairs = list(itertools.combinations(groups, 2)) if len(groups) <= MAX_ALL_PAIRS else with_best
     found = []
-    for (first, a), (second, b) in itertools.combinations(groups.items(), 2):
-        if a[0].summary.get("data/fingerprint") != b[0].summary.get("data/fingerprint"):
-            continue
-        for name, title in titles.items():
-            key = f"{split}/{name}"
-            if key in a[0].summary and key in b[0].summary:
-                by_seed = [{run.seed: run.summary[key] for run in runs if key in run.summary} for runs in (a, b)]
-                found.append(compare((first, second), f"{split} {title}", by_seed[0], by_seed[1], num_images(a[0], split)))
+    for score in scores:
+        by_seed = {name: {run.seed: run.summary[score.key] for run in runs if score.key in run.summary} for name, runs in groups.items()}
+        for first, second in pairs:
+            if groups[first][0].data == groups[second][0].data and by_seed[first] and by_seed[second]:
+                images = num_images(groups[first][0], score.split) if score.is_accuracy else None
+                found.append(compare(first, second, _label(score), by_seed[first], by_seed[second], images, score.higher))
     return found
 
 
+def cell(row: dict[str, Any], score: Score) -> str:
+    """A score of one configuration: mean ± half width; of two seeds both values; where the interval says nothing, lowest to highest."""
+    values = row.get(f"{score.key} values")
+    if not values:
+        return "-"
+    number: Callable[[float], str] = percent if score.is_accuracy else "{:.4g}".format
+    mean, half_width = row[f"{score.key} mean"], row[f"{score.key} ci95"]
+    if len(values) == 1:
+        return number(mean)
+    if len(values) == 2:
+        return " and ".join(number(value) for value in values)
+    if score.is_accuracy and half_width > 0.05 and not half_width <= mean <= 1 - half_width:
+        return f"{number(min(values))} to {number(max(values))}"
+    return f"{number(mean)} ± {number(half_width)}"
+
+
 def console_table(comparison: Comparison) -> str:
-    """The rows as lines of text of at most 120 columns, accuracies in percent; * marks the highest of a column."""
-    names = [name for name in comparison.titles if any(f"{comparison.split}/{name} mean" in row for row in comparison.table)][:4]
-    keys = [f"{comparison.split}/{name}" for name in names]
-    heads = [comparison.titles[name].replace("linear probe, ", "")[:15] for name in names]
-    width = min(max(len("configuration"), *(len(row["configuration"]) for row in comparison.table)), 44)
-    head = f"{'configuration':<{width}}  {'n':>2}  " + "  ".join(f"{name:>15}" for name in heads) + f"  {'seconds':>7}"
-    best = {key: max((row.get(f"{key} mean", -1.0) for row in comparison.table), default=0.0) for key in keys}
-    lines = [head, "-" * len(head)]
-    for row in comparison.table:
-        cells = []
-        for key in keys:
-            mark = "*" if len(comparison.table) > 1 and row.get(f"{key} mean") == best[key] else " "
-            cells.append(f"{percent(row.get(f'{key} mean'), row.get(f'{key} ci95')) + mark:>15}")
-        name = row["configuration"] if len(row["configuration"]) <= width else row["configuration"][: width - 1] + "…"
-        lines.append(f"{name:<{width}}  {row['n']:>2}  {'  '.join(cells)}  {row['seconds mean']:>7.0f}")
-    lines.append(f"{comparison.split} accuracy in %, mean ± half width of the 95 % interval over n seeds; * the highest")
-    return "\n".join(lines)
+    """The rows as text of at most 120 columns: the deciding split, as many scores as fit, the best marked."""
+    scores = sorted(comparison.scores_on(comparison.split), key=lambda score: score is not comparison.primary)
+    table = comparison.rows[:MAX_ROWS]
+    names = [_short_keys(row["configuration"], comparison.swept) for row in table]
+    columns = [("n", [str(row["n"]) for row in table]), ("seconds", [_seconds(row) for row in table])]
+    width = min(max(13, *map(len, names)), 50)
+    room, shown = WIDTH - width - sum(2 + max(len(text) for text in [head, *cells]) for head, cells in columns), 0
+    for score in scores:
+        best = comparison.best_rows(score.key, score.higher)
+        cells = [cell(row, score) + ("*" if row["configuration"] in best else " " * bool(best)) for row in table]
+        room -= 2 + max(12, *map(len, cells))
+        if room < 0 and shown:
+            break
+        columns.insert(1 + shown, (score.title, cells))
+        shown += 1
+    widths = [max(len(head) if head in ("n", "seconds") else 12, *map(len, cells)) for head, cells in columns]
+    heads = [textwrap.wrap(head, size) for (head, _), size in zip(columns, widths, strict=True)]
+    height = max(map(len, heads))
+    heads = [[""] * (height - len(head)) + head for head in heads]
+    lines = []
+    for i in range(height):
+        name = "configuration" if i == height - 1 else ""
+        lines.append(f"{name:<{width}}" + "".join(f"  {head[i]:>{size}}" for head, size in zip(heads, widths, strict=True)))
+    lines.append("-" * len(lines[-1]))
+    for i in range(len(table)):
+        name = names[i] if len(names[i]) <= width else f"{names[i][: width - 1]}…"
+        lines.append(f"{name:<{width}}" + "".join(f"  {cells[i]:>{size}}" for (_, cells), size in zip(columns, widths, strict=True)))
+    note = f"{comparison.split} accuracy in %; mean ± half width of the 95 % interval over n seeds, of two seeds both values"
+    if any("*" in text for _, cells in columns for text in cells):
+        note += "; * best mean"
+    if shown < len(scores):
+        note += f"; {len(scores) - shown} more columns on the page"
+    if len(table) < len(comparison.table):
+        note += f"; the {len(table)} best of {len(comparison.table)} configurations"
+    return "\n".join([line.rstrip() for line in [*lines, *textwrap.wrap(note, WIDTH)]])
 
 
-def report(folder: Path) -> Comparison:
-    """`write`, and print what it found."""
-    comparison = write(folder)
+def _short_keys(name: str, keys: list[str]) -> str:
+    """`lr=0.1` for `optimizer.lr=0.1`, where no other key that was swept ends so."""
+    last = Counter(key.rpartition(".")[2] for key in keys)
+    for key in keys:
+        if last[key.rpartition(".")[2]] == 1:
+            name = re.sub(rf"(^| ){re.escape(key)}=", rf"\1{key.rpartition('.')[2]}=", name)
+    return name
+
+
+def _seconds(row: dict[str, Any]) -> str:
+    return f"{row['seconds mean']:.1f}" if "seconds mean" in row else "-"
+
+
+def report(folder: Path) -> tuple[Comparison, list[str]]:
+    """`write`, and print what it found. Returns the comparison, and which files could not be written and why."""
+    comparison, unwritten = write(folder)
     sweep = comparison.sweep
-    say("\n" + (console_table(comparison) if comparison.table else "no run finished"))
-    say(f"\n{comparison.answer}")
-    for failure in sweep.failures:
-        say(f"FAILED  {' '.join(failure.overrides)}: {failure.error}")
-    for unfinished in sweep.unfinished:
-        say(f"NOTE    {unfinished.name} is not finished ({unfinished.error}): {' '.join(unfinished.overrides)}")
-    for warning in sweep.warnings:
-        say(f"WARNING {warning}")
-    say(f"page    {folder / 'comparison.html'}")
-    offline = sorted(run.parent for run in folder.rglob("offline-run-*/run-*.wandb"))
+    say(f"\n{comparison.answer}.")
+    if comparison.groups:
+        say(f"{comparison.basis} {comparison.evaluate}\n\n{console_table(comparison)}")
+    _list("FAILED ", [f"{job.name}: {job.error}" for job in sweep.failed])
+    _list("WARNING", [*sweep.warnings, *run_warnings(comparison), *unwritten])
+    if sweep.running:
+        say(f"running {len(sweep.running)}: {_few([job.name for job in sweep.running])}")
+    if sweep.killed:
+        say(f"stopped {len(sweep.killed)} before they finished: {_few([job.name for job in sweep.killed])}")
+    if not any(line.startswith("comparison.html") for line in unwritten):
+        say(f"page    {folder / 'comparison.html'}")
+    offline = sorted(path for place in sweep.places for path in place.glob("wandb/offline-run-*") if not any(path.glob("*.synced")))
     if offline:
-        from ssl_mnist.tracking import sync_line
-
         say(f"W&B     to upload: {sync_line(offline)}")
-    return comparison
+    return comparison, unwritten
 
 
-def write(folder: Path) -> Comparison:
-    """Write `comparison.csv`, `.json` and `.html` into a sweep's folder. Raises UserError where the folder holds no run."""
+def _list(head: str, lines: list[str]) -> None:
+    for line in lines[:20]:
+        say(f"{head} {line}")
+    if len(lines) > 20:
+        say(f"{head} and {len(lines) - 20} more, which the page lists")
+
+
+def _few(names: list[str]) -> str:
+    return "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def run_warnings(comparison: Comparison) -> list[str]:
+    """What the runs themselves warn of, such as a probe that did not converge: once each, with the runs that say so."""
+    found: dict[str, list[str]] = {}
+    for name, runs in comparison.groups.items():
+        for run in runs:
+            for warning in run.summary.get("warnings") or []:
+                found.setdefault(warning, []).append(f"{name} seed {run.seed}")
+    return [f"{warning} ({_few(names)})" for warning, names in found.items()]
+
+
+def write(folder: Path) -> tuple[Comparison, list[str]]:
+    """Write comparison.csv, comparison.json and comparison.html into a sweep's folder; a file that cannot be written is named.
+
+    Raises UserError where the folder holds no run.
+    """
     from ssl_mnist.compare.page import page
 
     comparison = compare_runs(read(folder))
+    sweep, rows = comparison.sweep, [{k: v for k, v in row.items() if not k.endswith(" values")} for row in comparison.table]
     text = io.StringIO()
-    if comparison.table:
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in comparison.table for key in row)))
+    if rows:
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
-        writer.writerows({key: _inert(value) for key, value in row.items()} for row in comparison.table)
-    record.atomic_write(folder / "comparison.csv", text.getvalue())
+        writer.writerows({key: _inert(value) for key, value in row.items()} for row in rows)
     content = {
         "answer": comparison.answer,
-        "decided_by": comparison.split,
-        "configurations": [_without_nan(row) for row in comparison.table],
-        "different": comparison.different,
-        "verdicts": [verdict.words for verdict in comparison.verdicts],
-        "failures": [{"overrides": failure.overrides, "error": failure.error} for failure in comparison.sweep.failures],
-        "unfinished": [{"overrides": each.overrides, "error": each.error} for each in comparison.sweep.unfinished],
-        "warnings": comparison.sweep.warnings,
+        "split": comparison.split,
+        "configurations": [{key: None if value != value else value for key, value in row.items()} for row in rows],
+        "verdicts": [
+            {"score": v.score, "first": v.first, "second": v.second, "verdict": v.kind, "p": None if v.p != v.p else v.p, "words": v.words}
+            for v in comparison.verdicts
+        ],
+        "different": {key: dict(zip(comparison.groups, values, strict=True)) for key, values in comparison.different.items()},
+        "failures": [{"overrides": job.overrides, "error": job.error} for job in sweep.failed],
+        "running": [job.overrides for job in sweep.running],
+        "killed": [job.overrides for job in sweep.killed],
+        "warnings": [*sweep.warnings, *run_warnings(comparison)],
     }
-    record.atomic_write(folder / "comparison.json", json.dumps(content, indent=2) + "\n")
-    record.atomic_write(folder / "comparison.html", page(comparison))
-    return comparison
-
-
-def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+    files: dict[str, Callable[[], str]] = {
+        "comparison.csv": text.getvalue,
+        "comparison.json": lambda: json.dumps(content, indent=2) + "\n",
+        "comparison.html": lambda: page(comparison),
+    }
+    unwritten = []
+    for name, make in files.items():
+        try:
+            atomic_write(folder / name, make().encode(errors="replace"))
+        except OSError as error:
+            unwritten.append(f"{name} cannot be written: {error.strerror}")
+    return comparison, unwritten
 
 
 def _inert(value: Any) -> Any:
-    """A text that a spreadsheet would read as a formula, made one that it does not."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" and value[:1] else value
+    """A text that a spreadsheet would take for a formula is quoted."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,129 +1,343 @@
 """A sweep's runs, read from their folders: what was swept, what came out, what went wrong.
 
-A file that cannot be read costs what it holds and no more: its run is named and left out.
+Of a run only run.json, metrics.jsonl, summary.json and error.txt are read. A file that cannot be used costs its own job alone, and a
+warning names it.
 """
 
 import json
 import math
-from dataclasses import dataclass, field
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_mnist import record
-from ssl_mnist.config import flat
 from ssl_mnist.errors import UserError
+from ssl_mnist.record import ERROR, METRICS, RUN, SUMMARY, is_locked, parts_difference
+
+# What was measured beside the scores: key of the summary -> title, and whether higher is better (None: neither).
+COSTS: dict[str, tuple[str, bool | None]] = {
+    "pretrain/seconds": ("pretraining, s", False),
+    "evaluate/seconds": ("evaluation, s", False),
+    "seconds": ("in all, s", False),
+    "pretrain/images_per_second": ("images/s", True),
+    "pretrain/steps": ("steps", None),
+    "model/parameters": ("parameters", None),
+    "model/dim": ("embedding", None),
+}
+MAX_NAMED = 5  # examples in a warning
 
 
 @dataclass(frozen=True)
 class Run:
+    """A finished run."""
+
     folder: Path
-    name: str  # of its folder, within the sweep's
-    overrides: dict[str, str]  # what made it, by key; never the seed
+    place: str  # the folder, relative to the sweep's
+    overrides: dict[str, str]  # by key, without the seed
     seed: int
+    record: dict[str, Any]  # of run.json
+    settings: dict[str, str]  # of run.json, flat, as text
     summary: dict[str, Any]
-    history: list[dict[str, float]]
-    about: dict[str, Any]  # run.json
+    history: list[dict[str, Any]]
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """All settings that make a result, flat."""
-        return self.about["identity_parts"]["settings"]
+    def method(self) -> str:
+        return self.record["choices"]["method"]
+
+    @property
+    def data(self) -> tuple[str, str]:
+        """Name and fingerprint: scores on different data are not compared."""
+        return self.summary["data/source"], self.summary["data/fingerprint"]
 
 
 @dataclass(frozen=True)
-class Failure:
-    name: str
+class Job:
+    """A job without a result."""
+
+    place: str
     overrides: list[str]
-    error: str
+    started: str
+    identity: str | None
+    error: str  # one line, where it failed
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.overrides) or self.place
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sweep:
     folder: Path
-    runs: list[Run] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    unfinished: list[Failure] = field(default_factory=list)  # killed, or still running
-    warnings: list[str] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)  # that made it
+    runs: list[Run]
+    failed: list[Job]
+    running: list[Job]
+    killed: list[Job]
+    warnings: list[str]
+    places: list[Path]  # every job's folder, whatever came of it
 
 
 def read(folder: Path) -> Sweep:
-    """Everything under a sweep's folder. Raises UserError where it holds no run at all, finished or not."""
+    """Everything below a sweep's folder, however deep. Raises UserError where there is no run, finished or not."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; name one of outputs/sweeps/")
-    sweep = Sweep(folder)
-    found: list[Run] = []
-    pending: list[tuple[Failure, str | None]] = []  # with their identity
-    for place in record.run_folders(folder):
-        name = place.relative_to(folder).as_posix() if place != folder else "."
+    runs: list[Run] = []
+    jobs: dict[str, list[Job]] = {"failed": [], "running": [], "killed": []}
+    warnings: list[str] = []
+    places = list(_places(folder, warnings))
+    for path in places:
+        place = path.relative_to(folder).as_posix() if path != folder else "."
         try:
-            about = record.read_json(place / record.RUN)
-            overrides = [str(override) for override in about["overrides"]]
-            command, identity = str(about["command"]), about["identity"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            sweep.warnings.append(f"{name}/{record.RUN} cannot be read and is left out ({_why(error)})")
+            record = _checked(path / RUN, _check_record)
+        except _Broken as broken:
+            warnings.append(f"{_shown(place)}/{RUN} {broken}; the job is left out")
             continue
-        sweep.commands += [command] if command and command not in sweep.commands else []
-        if not (place / record.SUMMARY).exists():
-            pending.append((_unfinished(place, name, overrides), identity))
-            continue
-        try:
-            found.append(_run(place, name, overrides, about, sweep.warnings))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            sweep.warnings.append(f"{name}/{record.SUMMARY} cannot be read, and its run is left out ({_why(error)})")
-    sweep.runs = _newest(found, sweep.warnings)
-    finished = {run.about["identity"] for run in found} | {tuple(sorted(run.about["overrides"])) for run in found}
-    for failure, identity in pending:
-        if identity not in finished and tuple(sorted(failure.overrides)) not in finished:
-            (sweep.unfinished if failure.error in ("killed", "still running") else sweep.failures).append(failure)
-    if not (sweep.runs or sweep.failures or sweep.unfinished or sweep.warnings):
+        if (path / SUMMARY).exists():
+            try:
+                summary = _checked(path / SUMMARY, _check_summary)
+            except _Broken as broken:
+                warnings.append(f"{_shown(place)}/{SUMMARY} {broken}; the job is left out")
+                continue
+            history = _rows(path / METRICS, f"{_shown(place)}/{METRICS}", warnings)
+            overrides = {key: value for key, value in map(_split, record["overrides"]) if key != "seed"}
+            settings = dict(_flat(record["settings"]))
+            runs.append(Run(path, place, overrides, summary["seed"], record, settings, summary, history))
+            if (path / ERROR).exists():
+                warnings.append(f"{_shown(place)} has its scores, and failed after them: {_first_line(path / ERROR)}")
+        else:
+            status = "failed" if (path / ERROR).exists() else "running" if is_locked(path) else "killed"
+            error = _first_line(path / ERROR) if status == "failed" else ""
+            jobs[status].append(Job(_shown(place), record["overrides"], record["started"], record["identity"], error))
+    if not places and not warnings:
         raise UserError(f"{folder} holds no run; name a folder of outputs/sweeps/ that a sweep (-m) has filled")
-    for key in ("data/source", "data/fingerprint", "versions/ssl_mnist", "machine/device", "machine/precision"):
-        values = sorted({str(run.summary.get(key)) for run in sweep.runs})
-        if len(values) > 1:
-            sweep.warnings.append(f"{key} differs between runs ({', '.join(values)}); they are kept apart, and their scores do not compare")
-    return sweep
+    failed, killed = _unfinished(runs, jobs)
+    kept = _newest(runs, warnings)
+    warnings += [*_kept_apart(kept), *_mixed(kept)]
+    return Sweep(folder, kept, failed, jobs["running"], killed, warnings, places)
 
 
-def _run(place: Path, name: str, overrides: list[str], about: dict[str, Any], warnings: list[str]) -> Run:
-    summary = record.read_json(place / record.SUMMARY)
-    pairs = [override.lstrip("+").partition("=")[::2] for override in overrides]
-    own = {key: value for key, value in pairs if key != "seed"}
-    for key in summary["scores"]:
-        float(summary[key])
-        str(summary["scores"][key]["title"])
-    for key in COSTS:
-        float(summary[key])
-    flat(about["identity_parts"]["settings"])
-    _rows_of = _rows(place / record.METRICS, f"{name}/{record.METRICS}", warnings)
-    return Run(place, name, own, int(summary["seed"]), summary, _rows_of, about)
+def _places(folder: Path, warnings: list[str]) -> Iterator[Path]:
+    """Every folder with a run.json, in order; a run's own subfolders are not searched."""
+
+    def unreadable(error: OSError) -> None:
+        warnings.append(f"{_shown(error.filename)} cannot be read: {error.strerror}")
+
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        if RUN in folders:
+            warnings.append(f"{_shown(os.path.relpath(os.path.join(place, RUN), folder))} is a folder; the job is left out")
+            folders.clear()
+        if RUN in files:
+            folders.clear()
+            yield Path(place)
+        folders.sort()
 
 
-COSTS = ("pretrain/seconds", "seconds", "pretrain/images_per_second", "model/parameters")
+class _Broken(Exception):
+    """Why a file cannot be used, as the rest of a sentence that begins with its name."""
 
 
-def _unfinished(place: Path, name: str, overrides: list[str]) -> Failure:
+def _text(path: Path) -> str:
     try:
-        error = (place / record.ERROR).read_text(errors="replace").partition("\n")[0]
-    except OSError:
-        error = "still running" if record.is_locked(place) else "killed"
-    return Failure(name, overrides, error)
+        if not path.is_file():
+            raise _Broken("is a folder" if path.is_dir() else "is not a file")
+        return path.read_text()
+    except UnicodeDecodeError as error:
+        raise _Broken("is not text") from error
+    except OSError as error:
+        raise _Broken(f"cannot be read: {error.strerror}") from error
 
 
-def _newest(found: list[Run], warnings: list[str]) -> list[Run]:
-    """Of runs with the same overrides, data and version the one that began last."""
+def _checked(path: Path, check: Any) -> dict[str, Any]:
+    text = _text(path)
+    if not text.strip():
+        raise _Broken("is empty")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _Broken("is cut short or not JSON") from error
+    if not isinstance(content, dict):
+        raise _Broken("holds no JSON object")
+    check(content)
+    return content
+
+
+def _need(content: dict[str, Any], kinds: dict[str, type]) -> None:
+    for key, kind in kinds.items():
+        if not isinstance(content.get(key), kind) or isinstance(content[key], bool):
+            raise _Broken(f"has no {key}" if key not in content else f"has a {key} that is not {_KINDS[kind]}")
+
+
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
+
+
+def _check_record(content: dict[str, Any]) -> None:
+    _need(content, {"command": str, "started": str, "overrides": list})
+    _need(content, {"settings": dict, "choices": dict, "identity_parts": dict, "resolved": dict})
+    if not all(isinstance(override, str) for override in content["overrides"]):
+        raise _Broken("has overrides that are not texts")
+    if not isinstance(content["choices"].get("method"), str):
+        raise _Broken("does not say which method was chosen")
+    if not isinstance(content.setdefault("identity", None), str | None):
+        raise _Broken("has an identity that is not a text")
+    if not isinstance(content.get("wandb"), dict | None):
+        raise _Broken("has a wandb that is not an object")
+
+
+def _check_summary(content: dict[str, Any]) -> None:
+    _need(content, {"scores": dict, "seed": int, "data/source": str, "data/fingerprint": str, "versions/ssl_mnist": str})
+    for key, about in content["scores"].items():
+        well_formed = isinstance(about, dict) and isinstance(about.get("title"), str) and isinstance(about.get("higher_is_better"), bool)
+        if not well_formed or key.partition("/")[0] not in ("test", "val"):
+            raise _Broken(f"describes its score {key} in another form")
+        if key not in content:
+            raise _Broken(f"has no {key}")
+        if not is_finite(content[key]) or (key.endswith("_accuracy") and not 0 <= content[key] <= 1):
+            raise _Broken(f"has a {key} that is no score")
+    for key, value in content.items():
+        if value is None:
+            continue
+        if key in COSTS and not is_finite(value):
+            raise _Broken(f"has a {key} that is not a number")
+        if key in ("data/train_size", "data/val_size", "data/test_size") and not (is_finite(value) and value > 0):
+            raise _Broken(f"has a {key} that is not a number of images")
+        if key.endswith(("/most_confused", "primary")) and not isinstance(value, str):
+            raise _Broken(f"has a {key} that is not a text")
+        if key in ("warnings", "data/classes") and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+            raise _Broken(f"has {key} that are not a list of texts")
+        if key.endswith("/per_class_accuracy"):  # nan: a class without an image
+            numbers = isinstance(value, list) and all(isinstance(item, float | int) and not abs(item) > 1 for item in value)
+            if not numbers:
+                raise _Broken(f"has a {key} that is not a list of accuracies")
+
+
+def is_finite(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _rows(path: Path, name: str, warnings: list[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; lines that are none, as a killed run leaves one, are named and left out."""
+    if not path.exists():
+        return []
+    try:
+        lines = _text(path).splitlines()
+    except _Broken as broken:
+        warnings.append(f"{name} {broken}; the run's curves are left out")
+        return []
+    rows, broken_lines = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            broken_lines.append(str(number))
+    if broken_lines:
+        more = f" and {len(broken_lines) - MAX_NAMED} more" if len(broken_lines) > MAX_NAMED else ""
+        warnings.append(f"{name}: line {', '.join(broken_lines[:MAX_NAMED])}{more} is broken and left out")
+    return rows
+
+
+def _first_line(path: Path) -> str:
+    try:
+        lines = _text(path).strip().splitlines()
+    except _Broken as broken:
+        return f"{path.name} {broken}"
+    text = "".join(c if c.isprintable() else " " for c in lines[0]) if lines else f"{path.name} is empty"
+    return text if len(text) <= 500 else f"{text[:499]}…"
+
+
+def _shown(place: str | os.PathLike[str]) -> str:
+    """A path as text that can be printed, whatever bytes its name has."""
+    return os.fsencode(place).decode(errors="replace")
+
+
+def _split(override: str) -> tuple[str, str]:
+    key, _, value = override.lstrip("+").partition("=")
+    return key, value
+
+
+def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and their values as text."""
+    if isinstance(settings, dict) and settings:
+        for key, value in settings.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, settings if isinstance(settings, str) else json.dumps(settings)
+
+
+def _unfinished(runs: list[Run], jobs: dict[str, list[Job]]) -> tuple[list[Job], list[Job]]:
+    """The failed and killed jobs that no later try has made good: neither the same overrides nor the same identity finished or runs now.
+
+    Of several tries of one job the last is told, and a failed one rather than a killed one.
+    """
+    overrides = {tuple(sorted(run.record["overrides"])) for run in runs} | {tuple(sorted(job.overrides)) for job in jobs["running"]}
+    identities = {run.record["identity"] for run in runs} - {None}
+    left: dict[str, list[Job]] = {}
+    for status in ("failed", "killed"):
+        last = {tuple(sorted(job.overrides)): job for job in sorted(jobs[status], key=lambda job: job.started)}
+        left[status] = [job for key, job in last.items() if key not in overrides and job.identity not in identities]
+        overrides |= last.keys()
+    return left["failed"], left["killed"]
+
+
+def _apart(run: Run) -> dict[str, str]:
+    """What keeps two runs of the same overrides apart."""
+    resolved = run.record["resolved"]
+    return {
+        "data/source": " ".join(run.data),
+        "version": run.summary["versions/ssl_mnist"],
+        "device": str(resolved.get("device")),
+        "precision": str(resolved.get("precision")),
+    }
+
+
+def _row(run: Run) -> dict[str, str]:
+    return {"method": run.method} | run.overrides | _apart(run)
+
+
+def _newest(runs: list[Run], warnings: list[str]) -> list[Run]:
+    """Of runs with the same overrides, data, version, device and precision: the one that was started last."""
     newest: dict[tuple[Any, ...], Run] = {}
-    for run in sorted(found, key=lambda run: (str(run.about.get("started")), run.name)):
-        same = (*sorted(run.overrides.items()), run.seed, *(str(run.summary.get(key)) for key in APART))
-        if same in newest:
-            older = newest[same]
-            differs = record.parts_difference(older.about["identity_parts"], run.about["identity_parts"])
-            warnings.append(f"{older.name} is left out: {run.name} ran later with the same overrides (what differs: {differs})")
-        newest[same] = run
-    return sorted(newest.values(), key=lambda run: run.name)
+    differences = []
+    for run in sorted(runs, key=lambda run: (run.record["started"], run.place)):
+        key = (*sorted(_row(run).items()), run.seed)
+        if key in newest:
+            why = parts_difference(newest[key].record["identity_parts"], run.record["identity_parts"])
+            differences.append(f"{_shown(newest[key].place)} for {_shown(run.place)} ({why})")
+        newest[key] = run
+    if differences:
+        warnings.append(f"{_count(len(differences), 'run')} left out, because a newer one has the same overrides: {_some(differences)}")
+    return sorted(newest.values(), key=lambda run: run.place)
 
 
-APART = ("data/source", "data/fingerprint", "versions/ssl_mnist", "machine/device", "machine/precision")  # never averaged together
+def _kept_apart(runs: list[Run]) -> Iterator[str]:
+    for key in ("data/source", "version", "device", "precision"):
+        found = Counter(_apart(run)[key] for run in runs)
+        if len(found) > 1:
+            values = _some([f"{value}: {_count(num, 'run')}" for value, num in sorted(found.items())])
+            consequence = "kept apart, and scores on different data are not compared" if key == "data/source" else "kept apart"
+            yield f"{key} differs between runs ({values}); they are {consequence}"
+
+
+def _mixed(runs: list[Run]) -> list[str]:
+    """Configurations whose runs differ in more than the seed, as when code or a YAML file was changed between two starts of a sweep."""
+    found = []
+    for name, group in configurations(runs).items():
+        parts = [_without_seed(run.record["identity_parts"]) for run in group]
+        other = next((part for part in parts if part != parts[0]), None)
+        if other is not None:
+            found.append(f"{name} ({parts_difference(parts[0], other)})")
+    return [f"runs are averaged that differ in more than their seed: {_some(found)}"] if found else []
+
+
+def _without_seed(parts: dict[str, Any]) -> dict[str, Any]:
+    settings = parts.get("settings")
+    if not isinstance(settings, dict):
+        return parts
+    return parts | {"settings": {key: value for key, value in settings.items() if key != "seed"}}
 
 
 def configurations(runs: list[Run]) -> dict[str, list[Run]]:
@@ -131,29 +345,58 @@ def configurations(runs: list[Run]) -> dict[str, list[Run]]:
 
     The configurations stand in the order of what was swept, numbers by size.
     """
-    rows = [run.overrides | {key: str(run.summary.get(key)) for key in APART} for run in runs]
+    rows = [_row(run) for run in runs]
+    if len({row["data/source"] for row in rows}) == len({run.data[0] for run in runs}):  # the name is enough to tell the data apart
+        rows = [row | {"data/source": run.data[0]} for row, run in zip(rows, runs, strict=True)]
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    different = [key for key in keys if len({row.get(key) for row in rows}) > 1]
-    shown = {key: _short({row[key] for row in rows if key in row}) for key in different}
-    groups: dict[str, list[Run]] = {}
-    for run, row in sorted(zip(runs, rows, strict=True), key=lambda pair: [by_size(pair[1].get(key, "")) for key in different]):
-        parts = [row[key] if key == "method" else f"{key}={shown[key][row[key]]}" for key in different if key in row]
-        groups.setdefault(" ".join(parts) or str(run.summary.get("choices/method")), []).append(run)
-    return {name: sorted(group, key=lambda run: run.seed) for name, group in groups.items()}
+    telling = [key for key in keys if len({row.get(key) for row in rows}) > 1]
+    if "data" in telling and "data/source" in telling:  # said by the override
+        telling.remove("data/source")
+    shown = {key: _short({row[key] for row in rows if key in row}) for key in telling}
+    groups: dict[tuple[str | None, ...], list[Run]] = {}
+    names: dict[tuple[str | None, ...], str] = {}
+    for run, row in sorted(zip(runs, rows, strict=True), key=lambda pair: [by_size(pair[1].get(key, "")) for key in telling]):
+        parts = [row[key] if key == "method" else _part(key, shown[key][row[key]]) for key in telling if key in row]
+        same = tuple(row.get(key) for key in telling)
+        groups.setdefault(same, []).append(run)
+        names[same] = " ".join(parts) or run.method
+    return {names[same]: sorted(group, key=lambda run: run.seed) for same, group in groups.items()}
+
+
+def _part(key: str, value: str) -> str:
+    return key if key.startswith("~") and not value else f"{key}={value}"
 
 
 def swept(runs: list[Run]) -> list[str]:
-    """The overrides that differ between runs, the seed left out."""
-    keys = dict.fromkeys(key for run in runs for key in run.overrides)
-    return [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+    """The keys whose overrides differ between runs; the seed is none."""
+    rows = [{"method": run.method} | run.overrides for run in runs]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
+
+
+def value_of(run: Run, key: str) -> str:
+    """Of a setting that was swept: as it was overridden, else as it was set."""
+    return run.method if key == "method" else run.overrides.get(key, run.settings.get(key, "default"))
 
 
 def differing_settings(groups: dict[str, list[Run]]) -> dict[str, list[str]]:
-    """Settings that differ between configurations: by key, the value of each configuration."""
-    flats = [{key: value for key, value in runs[0].settings.items() if key != "seed"} for runs in groups.values()]
-    keys = dict.fromkeys(key for settings in flats for key in settings)
-    table = {key: [str(settings.get(key, "-")) for settings in flats] for key in keys if not key.endswith("_target_")}
-    return {key: values for key, values in table.items() if len(set(values)) > 1}
+    """Settings and choices that differ between configurations: a value a configuration. What changes no result is left out."""
+    columns = []
+    for runs in groups.values():
+        rows = [{key: str(value) for key, value in run.record["choices"].items()} | run.settings for run in runs]
+        keys = dict.fromkeys(key for row in rows for key in row)
+        columns.append({key: " or ".join(sorted({row.get(key, "-") for row in rows})) for key in keys})
+    found: dict[str, list[str]] = {}
+    for key in dict.fromkeys(key for column in columns for key in column):
+        values = [column.get(key, "-") for column in columns]
+        if len(set(values)) > 1 and not _changes_nothing(key):
+            found[key] = values
+    return found
+
+
+def _changes_nothing(key: str) -> bool:
+    parts = key.split(".")
+    return parts[0] in ("seed", "tracking", "threads", "objective") or parts[-1] in ("_target_", "_partial_") or key == "data.root"
 
 
 def by_size(value: str) -> tuple[float, str]:
@@ -162,13 +405,13 @@ def by_size(value: str) -> tuple[float, str]:
 
 
 def _short(values: set[str]) -> dict[str, str]:
-    """Long numbers, as a search draws them, with as few digits (3 or more) as still tell all of them apart."""
+    """Long numbers, as a search samples them, with as few digits (3 or more) as still tell all of them apart."""
     long = {value: float(value) for value in values if len(value) > 8 and is_number(value)}
     for digits in range(3, 18):
         short = {value: f"{number:.{digits}g}" for value, number in long.items()}
         if len(set(short.values()) | (values - long.keys())) == len(values):
-            break
-    return {value: value for value in values} | short
+            return {value: value for value in values} | short
+    return {value: value for value in values}
 
 
 def is_number(text: str) -> bool:
@@ -178,25 +421,10 @@ def is_number(text: str) -> bool:
         return False
 
 
-def _rows(path: Path, name: str, warnings: list[str]) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a line that is none, as a killed run leaves one, is named and left out."""
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError as error:
-        warnings.append(f"{name} cannot be read ({_why(error)}); its run has no curve")
-        return []
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            float(row["epoch"])
-            rows.append(row)
-        except (ValueError, KeyError, TypeError):
-            warnings.append(f"{name}: line {number} is broken and left out")
-    return rows
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def _why(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return f"{error} is missing" if isinstance(error, KeyError) else "it is empty, cut short or of another form"
+def _some(items: Iterable[str]) -> str:
+    found = list(items)
+    return "; ".join(found[:MAX_NAMED]) + (f"; and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else "")

@@ -4,22 +4,24 @@ Needs the extra `report`. Where W&B cannot be reached the report's JSON specific
 """
 
 import json
+import shlex
 from typing import Any
 
 from ssl_mnist.compare.report import Comparison
 from ssl_mnist.errors import UserError
 from ssl_mnist.record import atomic_write
-from ssl_mnist.tracking import PROJECT
 
 METHOD = "choices.method"
 LOSS = "pretrain/loss"
 MEDIA = ("figures/tsne", "figures/pca")
+PROJECT = "ssl-mnist"  # where no run was tracked
+MAX_SCORES = 12
 
 
 def scores_of(comparison: Comparison) -> list[str]:
-    """The first three scores that every run has, on the split that decides."""
-    keys = [f"{comparison.split}/{name}" for name in comparison.titles]
-    return [key for key in keys if all(key in run.summary for run in comparison.sweep.runs)][:3]
+    """What is drawn: the scores of the split that decides, the primary first."""
+    scores = sorted(comparison.scores_on(comparison.split), key=lambda score: score is not comparison.primary)
+    return [score.key for score in scores][:MAX_SCORES]
 
 
 def build(comparison: Comparison, project: str, entity: str) -> Any:
@@ -28,19 +30,21 @@ def build(comparison: Comparison, project: str, entity: str) -> Any:
 
     name = comparison.sweep.folder.resolve().name
     group = _tracked(comparison).get("group") or name
-    runs = wr.Runset(name=name, groupby=[f"config.{METHOD}"], filters=f"Metric('group') == '{group}'")
-    words = "\n".join(f"- {verdict.words}" for verdict in comparison.verdicts)
-    bars: list[Any] = [
-        wr.BarPlot(metrics=[score], groupby=wr.Config(METHOD), layout=wr.Layout(x=8 * i, y=8, w=8, h=8))
-        for i, score in enumerate(scores_of(comparison))
+    runs = wr.Runset(name=name, groupby=[f"config.{METHOD}"], filters=f"Metric('group') == {group!r}")
+    decided = [verdict.words for verdict in comparison.verdicts if verdict.kind != "too few seeds"]
+    words = "\n".join(["", *(f"- {text}" for text in decided[:60])])
+    scores: list[Any] = [
+        wr.BarPlot(metrics=[key], groupby=wr.Config(METHOD), layout=wr.Layout(x=8 * (i % 3), y=8 + 8 * (i // 3), w=8, h=8))
+        for i, key in enumerate(scores_of(comparison))
     ]
+    below = 8 + 8 * -(-len(scores) // 3)
     panels: list[Any] = [
         wr.LinePlot(x="epoch", y=[LOSS], layout=wr.Layout(x=0, y=0, w=24, h=8)),
-        *bars,
-        wr.RunComparer(diff_only="split", layout=wr.Layout(x=0, y=16, w=24, h=9)),
-        wr.MediaBrowser(media_keys=list(MEDIA), num_columns=3, layout=wr.Layout(x=0, y=25, w=24, h=12)),
+        *scores,
+        wr.RunComparer(diff_only="split", layout=wr.Layout(x=0, y=below, w=24, h=9)),
+        wr.MediaBrowser(media_keys=list(MEDIA), num_columns=3, layout=wr.Layout(x=0, y=below + 9, w=24, h=12)),
     ]
-    text = f"{comparison.answer}\n\n{words}"
+    text = f"{comparison.answer}. {comparison.basis if comparison.groups else ''}\n{words}"
     blocks: list[Any] = [wr.H1(f"Sweep {name}"), wr.MarkdownBlock(text), wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(project=project, entity=entity, title=f"ssl_mnist: sweep {name}", blocks=blocks)
 
@@ -53,23 +57,23 @@ def publish(comparison: Comparison) -> str:
         raise UserError("--wandb-report needs wandb-workspaces: pip install 'ssl_mnist[report]'") from error
     import wandb
 
-    tracked, folder = _tracked(comparison), comparison.sweep.folder
+    tracked = _tracked(comparison)
     project, entity = tracked.get("project") or PROJECT, tracked.get("entity")
-    reason = "no W&B key is configured (wandb login)"
     try:
         if wandb.login(prompt=False, verify=False):
             report = build(comparison, project, entity or str(wandb.Api(timeout=15).default_entity))
             report.save()
             return f"report  {report.url}"
-    except Exception as error:  # whatever the client raises: the specification is written instead
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = "no W&B key is configured (wandb login)"
+    except (wandb.errors.Error, wandb.errors.CommError, ValueError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
     specification = build(comparison, project, entity or "me")._to_model()
-    path = folder / "wandb_report.json"
+    path = comparison.sweep.folder / "wandb_report.json"
     atomic_write(path, json.dumps(json.loads(specification.spec.model_dump_json(by_alias=True, exclude_none=True)), indent=2) + "\n")
-    again = f"python -m ssl_mnist.compare {folder} --wandb-report"
+    again = f"python -m ssl_mnist.compare {shlex.quote(str(comparison.sweep.folder))} --wandb-report"
     return f"report  not published, because {reason}; its specification is {path}. To publish: wandb login, wandb sync as above, {again}"
 
 
 def _tracked(comparison: Comparison) -> dict[str, Any]:
-    """Where W&B has the sweep's runs, by its first tracked one."""
-    return next((run.about["wandb"] for run in comparison.sweep.runs if run.about.get("wandb")), {})
+    """Project, entity and group of the first run that W&B has, as they were resolved when it started."""
+    return next((run.record["wandb"] for run in comparison.sweep.runs if run.record.get("wandb")), {})
