@@ -1,10 +1,10 @@
-"""What another busy process costs: a run beside it against the same run alone, and the automatic thread count against all cores.
+"""What another busy process on the same cores costs a run whose number of threads is chosen automatically (threads=auto).
 
     python benchmarks/busy.py [overrides, as on the command line]
 
-Each run is a process of its own on the packaged digits, timed from start to end, in turns. Prints `alone: X`, the time with
-`threads=auto` over that with all cores on a quiet machine (1 is no cost), and `busy: X`, the time beside a process that keeps one core busy
-over the time alone; both with `threads=auto`, medians of three. `all_cores_busy: X` is what `busy` would be without the choice (one run).
+Prints `alone: X`, seconds with threads=auto over seconds with a thread for each core, and `busy: X`, seconds with threads=auto beside
+a busy loop over seconds with threads=auto alone; both are medians over rounds, in which the sides take turns. A run is a whole
+command with one epoch of `experiment=smoke`. Nothing else may run: each round prints how many cores were busy before it.
 """
 
 import os
@@ -14,31 +14,45 @@ import sys
 import tempfile
 import time
 
-ROUNDS = 3
+ROUNDS = 5
+RUN = ["experiment=smoke", "pretrain.epochs=1", "evaluation.num_points=50", "tracking.mode=disabled"]
+ALL = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def seconds(*words: str) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "ssl_mnist", "experiment=smoke", "evaluation=quick", "tracking.mode=disabled"]
-        started = time.perf_counter()
-        subprocess.run([*command, f"hydra.run.dir={folder}/run", *words, *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - started
-
-
-def beside_a_busy_process(*words: str) -> float:
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+def seconds(threads: str | int, busy: bool = False) -> float:
+    """Wall-clock time of a run."""
+    loop = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
     try:
-        return seconds(*words)
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "ssl_mnist", *RUN, f"hydra.run.dir={folder}/run", f"threads={threads}", *sys.argv[1:]]
+            started = time.perf_counter()
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            return time.perf_counter() - started
     finally:
-        busy.kill()
-        busy.wait()
+        if loop:
+            loop.kill()
+            loop.wait()
 
 
-cores = f"threads={len(os.sched_getaffinity(0))}"
-seconds()  # warm the disk's cache
-rounds = [(seconds(), seconds(cores), beside_a_busy_process()) for _ in range(ROUNDS)]
-auto, fixed, beside = (statistics.median(column) for column in zip(*rounds, strict=True))
-print(f"alone, auto {auto:.1f} s; alone, {cores} {fixed:.1f} s; beside one busy process, auto {beside:.1f} s (medians of {ROUNDS})")
-print(f"alone: {auto / fixed:.3f}")
-print(f"busy: {beside / auto:.2f}")
-print(f"all_cores_busy: {beside_a_busy_process(cores) / auto:.2f}")
+def load() -> float:
+    """Cores that are busy during one second."""
+    snapshots = []
+    for pause in (1, 0):
+        with open("/proc/stat") as lines:
+            snapshots.append([int(number) for number in lines.readline().split()[1:8]])
+        time.sleep(pause)
+    user, nice, system, _idle, _iowait, irq, softirq = (after - before for before, after in zip(*snapshots, strict=True))
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+print(f"seconds with threads=auto, with {ALL} threads, with threads=auto beside a busy loop; cores busy before", flush=True)
+seconds("auto")  # files into memory
+ratios = []
+for _ in range(ROUNDS):
+    before = load()
+    auto, fixed, beside = seconds("auto"), seconds(ALL), seconds("auto", busy=True)
+    ratios.append((auto / fixed, beside / auto))
+    print(f"{auto:.1f}, {fixed:.1f}, {beside:.1f}; {before:.1f}", flush=True)
+alone, busy = (statistics.median(column) for column in zip(*ratios, strict=True))
+print(f"alone: {alone:.2f}")
+print(f"busy: {busy:.2f}")

@@ -32,11 +32,13 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     is complete in `folder` or anywhere in `sweep`, its summary is returned instead. Raises UserError or OSError for what a user can
     cause; where that is before training, nothing is left behind.
     """
+    from ssl_mnist.training.threads import choose_threads, snapshot
+
+    snapshot()  # before torch is imported: the imports are the time in which the load of others is measured
     config.check(settings)
     from ssl_mnist.build import build
     from ssl_mnist.tracking import Tracker
     from ssl_mnist.training.device import Device
-    from ssl_mnist.training.threads import choose_threads
 
     started = time.perf_counter()
     console = Console()
@@ -133,10 +135,12 @@ def probe(encoder: "Encoder", probes: Mapping[str, "Probe"], dataset: "Dataset",
     from ssl_mnist.checkpoint import encoder_hash
     from ssl_mnist.evaluate import FeatureStore, evaluate
     from ssl_mnist.evaluate.protocol import cells_of
+    from ssl_mnist.training.threads import limit_scikit_learn
 
     identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
     kept = folder / "features" if settings["cache"] else None
-    return evaluate(probes, dataset, FeatureStore(encoder, cells_of(probes), settings["tta"], kept, identity), settings["test"])
+    with limit_scikit_learn():
+        return evaluate(probes, dataset, FeatureStore(encoder, cells_of(probes), settings["tta"], kept, identity), settings["test"])
 
 
 def _costs(experiment: "Experiment", history: list[dict[str, float]], seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -218,6 +222,7 @@ def _figures(
     from ssl_mnist import data, plots
     from ssl_mnist.evaluate.project import project
     from ssl_mnist.training.seeds import seed_for
+    from ssl_mnist.training.threads import limit_scikit_learn
 
     dataset, classes = experiment.dataset, experiment.spec.classes
     shown, scores, split = evaluation.shown, evaluation.scores, evaluation.split
@@ -248,10 +253,10 @@ def _figures(
 
     def projections() -> "dict[str, Figure]":
         labels = shown.labels[many].cpu().numpy()
-        return {
-            name: plots.scatter(found.points, labels, classes, f"{found.title} of {len(labels):,} {split} embeddings", found.axis_names)
-            for name, found in project(evaluation.embeddings[many], seed_for(experiment.seed, "projection") % 2**32).items()
-        }
+        with limit_scikit_learn():
+            found = project(evaluation.embeddings[many], seed_for(experiment.seed, "projection") % 2**32)
+        title = f"of {len(labels):,} {split} embeddings"
+        return {name: plots.scatter(p.points, labels, classes, f"{p.title} {title}", p.axis_names) for name, p in found.items()}
 
     yield "the classes", distribution
     yield "the augmentation", views

@@ -5,6 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ssl_mnist.data import draw
@@ -45,10 +46,11 @@ class FewLabels(Probe):
                 )
 
     def fit(self, train: Labelled, val: Labelled) -> Fitted:
-        models = {
-            self.score(num): [self._fit(train, val, self._drawn(train, num, seed)) for seed in range(self.num_draws)]
-            for num in sorted(self.num_labels)
-        }
+        with threadpool_limits(1):  # two BLAS threads take eight times as long on matrices this small
+            models = {
+                self.score(num): [self._fit(train, val, self._drawn(train, num, seed)) for seed in range(self.num_draws)]
+                for num in sorted(self.num_labels)
+            }
 
         def predict(features: Features) -> dict[str, Tensor]:
             return {score: torch.stack([model(features["embedding"]) for model in draws]) for score, draws in models.items()}

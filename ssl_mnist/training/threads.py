@@ -1,111 +1,173 @@
-"""How many threads a run computes with: the cores that the process may use, less those that other processes keep busy.
+"""How many threads a run computes with on a CPU: at most one for each core that other processes leave free.
 
-Two threads on two cores meet at a barrier several thousand times a second. Where another process holds one of the cores, each meeting
-waits until the scheduler lets the second thread run, and a step takes 5 to 17 times as long; a single thread hardly slows. So a core that
-is taken is left alone. The count is chosen once a process, before the first step, since a seed repeats a run to the bit only with the
-same number of threads.
+Each parallel operation ends in a barrier, about 190 times in a training step of `experiment=smoke`. If one of the threads shares its
+core with another process, the barrier lasts until the scheduler lets that thread run again, some milliseconds later, while the others
+spin. Beside one busy process on two cores, two threads are therefore several times slower than one (benchmarks/busy.py).
+
+The load is measured while torch is imported, so that it costs no time: the command calls `snapshot` first, and `choose_threads`
+reads the difference. Importing this file loads no torch.
 """
 
-import math
+import functools
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-WINDOW = 0.3  # seconds, at least, over which the load of others is measured
-TAKEN = 0.6  # of a core, from which on it counts as taken; a lone busy process reads 0.8 to 1.0, an idle machine below 0.3
+if TYPE_CHECKING:
+    from threadpoolctl import threadpool_limits
+
+MIN_WINDOW = 0.3  # seconds; /proc/stat counts in hundredths of a second
+TAKEN_FROM = 0.6  # a core counts as taken if other processes keep it busy for this share of the time
+
+PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")  # Linux only; other systems have neither
+RUNS = {b"ssl_mnist", b"submitit.core._submit"}  # one of these stands in the command line of a run
 
 
 class Threads(NamedTuple):
     num: int
-    reason: str | None  # to say, where these are not simply all cores
+    reason: str | None  # one line for the console; None if nothing limits the number
 
 
-class _Moment(NamedTuple):
-    wall: float  # seconds
-    busy: float  # seconds of CPU time that all processes took so far on the cores this process may use
-    own: float  # that this process and its children took
+class _Usage(NamedTuple):
+    """CPU time used until a moment, in seconds."""
+
+    when: float
+    cores: float  # by all processes, on the cores that this one may use
+    own: float  # by this process and the children it has waited for
 
 
-_begun: _Moment | None = None
-_chosen: Threads | None = None
+_begin: _Usage | None = None
 
 
 def snapshot() -> None:
-    """Remember the load now; the command calls it first, so that the imports serve as the time to measure in."""
-    global _begun
-    _begun = _now()
+    """Start measuring the load of other processes. Only the first call in a process does anything."""
+    global _begin
+    _begin = _begin or _usage()
 
 
-def choose_threads(setting: int | str) -> Threads:
-    """Choose and set torch's thread count. setting: a number, or "auto", which is decided once a process."""
+def choose_threads(setting: int | Literal["auto"]) -> Threads:
+    """Choose torch's number of threads and set it. scikit-learn's libraries are not torch's: see `limit_scikit_learn`.
+
+    auto: the minimum of torch's own default (physical cores, OMP_NUM_THREADS), the container's CPU quota, and the cores in this process's
+    affinity mask minus those that other processes keep busy (Linux only). Chosen once per process, so that its runs repeat to the bit.
+    """
     import torch
 
-    global _chosen
-    if setting != "auto":
-        torch.set_num_threads(int(setting))
-        return Threads(int(setting), None)
-    if _chosen is None:
-        _chosen = _choose(available_cores(), _taken_by_others())
-    torch.set_num_threads(_chosen.num)
-    return _chosen
+    default = _torch_default()
+    threads = _auto(default) if setting == "auto" else Threads(setting, None)
+    torch.set_num_threads(threads.num)
+    return threads
 
 
-def _choose(cores: int, taken: float) -> Threads:
-    """cores: that this process may use; taken: how many of them others keep busy, a fraction counting from TAKEN on."""
-    free = max(1, cores - math.floor(taken + 1 - TAKEN))
-    if free == cores:
-        return Threads(cores, None)
-    why = f"{free} of {cores}: other processes keep {taken:.1f} cores busy, and threads that wait for a core are slow (threads=N overrides)"
-    return Threads(free, why)
+def limit_scikit_learn() -> "threadpool_limits":
+    """A context in which scikit-learn, numpy and scipy compute with as many threads as torch; enter it once they are imported.
+
+    They bring OpenMP and BLAS libraries of their own. On two cores that other processes kept busy, t-SNE of 500 points took 25 to 65 s with
+    two threads, and 3 to 5 s with one.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(torch.get_num_threads())
 
 
-def available_cores() -> int:
-    """The cores that this process may use, by its affinity, its cgroup's quota and OMP_NUM_THREADS; not those of the host."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    limits = [affinity, _quota(Path("/sys/fs/cgroup")), int(wanted) if wanted.isdecimal() and int(wanted) else affinity]
-    return max(1, math.floor(min(limits)))
+@functools.cache
+def _torch_default() -> int:
+    """Cached, because the first run sets another number."""
+    import torch
+
+    return torch.get_num_threads()
 
 
-def _quota(root: Path) -> float:
-    """The cgroup's CPU quota in cores, version 2 or 1; infinite where there is none."""
+@functools.cache
+def _auto(default: int) -> Threads:
+    cores = len(_affinity())
+    omp = os.environ.get("OMP_NUM_THREADS")
+    limits = [(cores, ""), (default, f"OMP_NUM_THREADS={omp}" if omp else "")]
+    if (quota := _quota()) is not None:
+        limits.append((max(1, int(quota)), f"the CPU quota is {quota:.3g}"))
+    busy = _busy_with_others()
+    limits.append((max(1, cores - int(busy + 1 - TAKEN_FROM)), f"other processes keep {busy:.1f} busy"))
+    starting = _runs_starting()
+    limits.append((max(1, cores // (1 + starting)), f"{starting} other {'run is' if starting == 1 else 'runs are'} starting"))
+    num, reason = min(limits, key=lambda limit: limit[0])  # the first of the smallest
+    return Threads(num, f"{num} of {cores} cores: {reason}; threads={cores} overrides" if reason else None)
+
+
+def _affinity() -> set[int]:
+    """Numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _quota() -> float | None:
+    """The CPU quota in cores, the smallest from this process's cgroup up to the root; None where there is none."""
     try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
-        except OSError:
-            return math.inf
-    return int(quota) / int(period) if quota.isdecimal() and int(period) else math.inf
-
-
-def _taken_by_others() -> float:
-    """How many of this process's cores other processes kept busy since `snapshot`, or over the next moment."""
-    first = _begun or _now()
-    if first is None:
-        return 0.0
-    if (missing := WINDOW - (time.monotonic() - first.wall)) > 0:
-        time.sleep(missing)
-    last = _now()
-    if last is None:
-        return 0.0
-    return max(0.0, (last.busy - first.busy) - (last.own - first.own)) / (last.wall - first.wall)
-
-
-def _now(stat: Path = Path("/proc/stat")) -> _Moment | None:
-    """None where the system does not tell, which is everywhere but on Linux."""
-    try:
-        lines = stat.read_text().splitlines()
-        mine = {f"cpu{core}" for core in os.sched_getaffinity(0)}
-    except (OSError, AttributeError):
+        lines = (PROC / "self/cgroup").read_text().splitlines()
+    except OSError:
         return None
-    busy = 0.0
+    quotas = []
     for line in lines:
-        name, *ticks = line.split()
-        if name in mine:
-            user, nice, system, _idle, _iowait, irq, softirq = map(int, ticks[:7])
-            busy += user + nice + system + irq + softirq
-    times = os.times()
-    own = times.user + times.system + times.children_user + times.children_system
-    return _Moment(time.monotonic(), busy / os.sysconf("SC_CLK_TCK"), own)
+        _, controllers, path = line.split(":", 2)  # version 2 names no controllers
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts) + 1):  # inside a container the outer folders may not be visible
+            folder = CGROUP.joinpath("cpu" if controllers else "", *parts[:depth])
+            with suppress(OSError):
+                if controllers:
+                    quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+                else:
+                    quota, period = (folder / "cpu.max").read_text().split()
+                if quota not in ("max", "-1"):
+                    quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
+
+
+def _busy_with_others() -> float:
+    """How many of our cores other processes have kept busy on average since `snapshot`."""
+    snapshot()
+    assert _begin is not None
+    time.sleep(max(0.0, MIN_WINDOW - (time.monotonic() - _begin.when)))
+    now = _usage()
+    return max(0.0, (now.cores - _begin.cores - (now.own - _begin.own)) / (now.when - _begin.when))
+
+
+def _usage() -> _Usage:
+    ours, ticks = _affinity(), 0
+    with suppress(OSError), (PROC / "stat").open() as lines:
+        for line in lines:
+            name, *numbers = line.split()
+            if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in ours:
+                user, nice, system, _idle, _iowait, irq, softirq = map(int, numbers[:7])
+                ticks += user + nice + system + irq + softirq
+    return _Usage(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0, sum(os.times()[:4]))
+
+
+def _runs_starting() -> int:
+    """How many other runs of this package started about when this one did: their load now is that of one thread, not of their training.
+
+    Those are busy processes younger than twice this one's age; an older one was already training when `snapshot` was called.
+    """
+    count = 0
+    with suppress(OSError):
+        own_age, _ = _age_and_time("self")
+        for folder in PROC.iterdir():
+            if folder.name.isdigit() and int(folder.name) not in (os.getpid(), os.getppid()):
+                with suppress(OSError):
+                    if not RUNS & set((folder / "cmdline").read_bytes().split(b"\0")):
+                        continue
+                    age, cpu_time = _age_and_time(folder.name)
+                    count += age < 2 * own_age and cpu_time > age / 4  # a launcher that waits for a run is not busy
+    return count
+
+
+def _age_and_time(pid: str) -> tuple[float, float]:
+    """Seconds since a process started, and of CPU time that it has used."""
+    numbers = (PROC / pid / "stat").read_text().rpartition(")")[2].split()  # what follows the name, which may hold blanks
+    ticks = os.sysconf("SC_CLK_TCK")
+    uptime = float((PROC / "uptime").read_text().split()[0])
+    return uptime - int(numbers[19]) / ticks, (int(numbers[11]) + int(numbers[12])) / ticks
