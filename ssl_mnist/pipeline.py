@@ -239,7 +239,7 @@ def _figures(
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed_for(experiment.seed, "figures"))
             rows = [experiment.augmentation(images) for _ in range(4)]
-        return {"augmented_views": plots.augmented_views(images, rows)}
+        return {"augmented_views": plots.augmented_views(images, rows, ["view"] * len(rows))}
 
     def primary() -> "dict[str, Figure]":
         name = f"{split}/{scores['primary']}_accuracy"

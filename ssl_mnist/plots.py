@@ -1,247 +1,501 @@
-"""Arrays in, matplotlib figures out; no file is read or written here, and pyplot's global state is not used.
+"""Arrays in, matplotlib figures out. No file is read or written here, and neither pyplot nor its global state is used.
 
-Shapes: N points or images, K classes, C channels, H and W image size.
+Shapes: images (N, C, H, W) in [0, 1], points (N, 2), labels (N,) with the index of a class, K classes.
 """
 
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ft2font import LoadFlags
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
-from torch import Tensor
+from matplotlib.transforms import Bbox
 
-# Ten colours told apart also with the common colour blindnesses and in grey, by hue and lightness (Okabe and Ito 2008, extended).
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+# Ten colours that differ in hue and lightness, so also under the common colour blindnesses and in grey (Okabe and Ito 2008, extended).
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#6A3D9A", "#8C6D31", "#444444", "#B2DF8A"]
-DASHES = ["-", "--", ":", "-."]
-MANY = 20  # classes, above which figures show some of them
-
-
-def _axes(title: str, width: float = 6.4, height: float = 4.2) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _name_classes(axes: Axes, classes: Sequence[str], vertical: bool = False) -> None:
-    """Ticks with the classes' names, wrapped and turned so that long ones do not overlap."""
-    names = [textwrap.fill(name, 14) for name in classes]
-    long = max(map(len, classes), default=0) > 3 or len(classes) > 12
-    turned: dict[str, Any] = {"rotation": 90 if len(names) > 12 else 40, "ha": "right", "rotation_mode": "anchor", "fontsize": 8}
-    axes.set_xticks(range(len(names)), names, **(turned if long else {}))
-    if vertical:
-        axes.set_yticks(range(len(names)), names, fontsize=8 if long else 10)
+DASHES = ["-", "--", "-.", ":"]  # the next ten lines take the next dash
+MARKERS = ["o", "^", "s", "D", "v"]  # the next ten classes take the next marker
+MAX_CLASSES = 20  # more classes than this are not all named in one figure
 
 
 def curves(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     title: str,
     ylabel: str,
-    chance: float | None = None,
     xlabel: str = "epoch",
+    chance: Mapping[str, float] | None = None,
 ) -> Figure:
-    """One line a series, each with its own x and y; a legend where there are several; chance: a dotted line."""
-    figure, axes = _axes(title, width=6.4 if len(series) <= MANY else 8.5)
-    for i, (name, (x, y)) in enumerate(series.items()):
-        colour, dash = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
-        axes.plot(x, y, label=name, color=colour, linestyle=dash, marker="o" if len(x) < 15 else None, markersize=4)
-    if chance is not None:
-        axes.axhline(chance, color="#777777", linestyle=":", label=f"chance ({chance:g})")
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(alpha=0.3)
-    if len(series) + (chance is not None) > 1:
-        outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(series) > 6 else {}
-        axes.legend(frameon=False, fontsize=9, **outside)
+    """Lines over a shared x axis; each series is its own (x, y), so it may have points where others have none.
+
+    Series whose largest absolute values differ by more than a factor of 10 are drawn in separate panels.
+    `chance` maps names of series to the value that guessing would reach, drawn as a dotted line in the panel of the series.
+    """
+    panels = _by_scale({name: y for name, (_, y) in series.items()})
+    chance = chance or {}
+    height = 4.2 if len(panels) == 1 else 2.7 * len(panels)
+    outside = len(series) > 6  # beside the axes: inside it would hide the lines
+    per_column = max(1, int((72 * height / len(panels) - 60) / 12))
+    columns = max(math.ceil((len(panel) + 1) / per_column) for panel in panels)
+    labels = {name: _cut(name, 200, 8) for name in series}
+    room = columns * (max(_width(label, 8) for label in labels.values()) + 40) / 72 if outside else 0
+    figure, top = _figure(title, 6.4 + room, height, rows=len(panels))
+    for axes, panel in zip(top, panels, strict=True):
+        for name in panel:
+            i = list(series).index(name)
+            axes.plot(
+                *series[name],
+                label=labels[name],
+                color=COLOURS[i % 10],
+                linestyle=DASHES[i // 10 % 4],
+                linewidth=1.5 + i // 40,
+                marker="o" if len(series[name][0]) < 15 else None,
+                markersize=4,
+            )
+        guesses = {chance[name] for name in panel if name in chance}
+        for value in sorted(guesses):
+            axes.axhline(value, color="black", linestyle=":", linewidth=1.5, label=f"chance: {value:.3g}")
+        alone = len(panels) > 1 and len(panel) == 1
+        axes.set_ylabel(_wrap(panel[0] if alone else ylabel, 72 * height / len(panels) - 40, 10))
+        axes.grid(alpha=0.3)
+        if len(panel) > 1 or guesses:
+            place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "ncols": columns} if outside else {"loc": "best"}
+            axes.legend(frameon=not outside, framealpha=0.7, edgecolor="none", fontsize=8, **place)
+    top[-1].set_xlabel(xlabel)
     return figure
 
 
-def class_distribution(counts: dict[str, list[int]], classes: Sequence[str]) -> Figure:
-    """A bar for each class's share of each split; the legend gives sizes and the largest class over the smallest."""
-    figure, axes = _axes("Class distribution of each split", width=7 if len(classes) <= 12 else 10)
-    width = 0.8 / len(counts)
-    for i, (split, numbers) in enumerate(counts.items()):
-        x = np.arange(len(classes)) - 0.4 + (i + 0.5) * width
-        label = f"{split}: {sum(numbers):,} images, largest / smallest class {max(numbers) / min(numbers):.2f}"
-        axes.bar(x, np.array(numbers) / sum(numbers), width, label=label, color=COLOURS[i])
-    axes.set(xlabel="class", ylabel="share of the split")
-    if len(classes) <= 100:
-        _name_classes(axes, classes)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if len(classes) <= MANY else 2))
-    axes.set_ylim(top=axes.get_ylim()[1] * 1.35)
-    axes.legend(frameon=False, loc="upper center", fontsize=9)
+def of_training(history: Sequence[Mapping[str, float]], chance: Mapping[str, float] | None = None) -> dict[str, Figure]:
+    """`loss`, `learning_rate` and `pretext_metrics` (every other term of the method) from a run's metric rows.
+
+    A row holds `epoch` and some of `pretrain/<term>`; terms may be missing in any row. `pretrain/lr` is the learning rate.
+    `chance` maps terms (without `pretrain/`) to what guessing would reach: {"accuracy": 0.25} for four rotations.
+    """
+    columns: dict[str, tuple[list[float], list[float]]] = {}
+    for row in history:
+        for key, value in row.items():
+            if key.startswith("pretrain/"):
+                x, y = columns.setdefault(key.removeprefix("pretrain/"), ([], []))
+                x.append(row["epoch"])
+                y.append(value)
+    for key in ("images_per_second", "epoch_loss"):
+        columns.pop(key, None)
+    rate = columns.pop("lr", None)
+    losses = {_spaced(name): column for name, column in columns.items() if "loss" in name}
+    others = {_spaced(name): column for name, column in columns.items() if "loss" not in name}
+    guesses = {_spaced(name): value for name, value in (chance or {}).items()}
+    figures = {}
+    if losses:
+        figures["loss"] = curves(losses, "Pretraining loss", "loss", chance=guesses)
+    if rate:
+        figures["learning_rate"] = curves({"learning rate": rate}, "Learning rate", "learning rate")
+    if others:
+        figures["pretext_metrics"] = curves(others, "What the method measures during pretraining", "value", chance=guesses)
+    return figures
+
+
+def class_distribution(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Each class's share of each split, `counts` being K numbers a split; the legend gives the sizes and the imbalance.
+
+    Up to 20 classes are bars with their names; more are one line a split over the classes, the most frequent one first.
+    """
+    many = len(classes) > MAX_CLASSES
+    width = 7.0 if many else _bars_width(len(classes))
+    labels = []
+    for split, numbers in counts.items():
+        absent = sum(number == 0 for number in numbers)
+        spread = f"{absent} without an image" if absent else f"largest class {max(numbers) / min(numbers):.2f} times the smallest"
+        labels.append(f"{split}: {sum(numbers):,} images, {spread}")
+    width = max(width, (max(_width(label, 9) for label in labels) + 110) / 72)
+    figure, (axes,) = _figure("How often each class occurs in each split", width, 3.8 + 0.2 * len(counts))
+    first = np.array(next(iter(counts.values())))
+    order = np.argsort(-first, kind="stable") if many else np.arange(len(classes))
+    for i, (label, numbers) in enumerate(zip(labels, counts.values(), strict=True)):
+        shares = np.array(numbers)[order] / max(sum(numbers), 1)
+        if many:
+            axes.plot(np.arange(1, len(classes) + 1), shares, label=label, color=COLOURS[i], drawstyle="steps-mid", zorder=3 - i / 10)
+        else:
+            bar = 0.8 / len(counts)
+            axes.bar(np.arange(len(classes)) - 0.4 + (i + 0.5) * bar, shares, bar, label=label, color=COLOURS[i])
+    if many:
+        axes.set_xlabel(f"{len(classes):,} classes, the most frequent in {next(iter(counts))} first")
+    else:
+        axes.set_xlabel("class")
+        _name_x(axes, classes, 72 * (width - 1))
+    axes.set_ylabel("share of the split")
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=9)
     return figure
-
-
-def image_grid(
-    rows: Sequence[Tensor],
-    title: str,
-    row_names: Sequence[str] | None = None,
-    titles: Sequence[Sequence[str]] | None = None,
-    marked: Sequence[Sequence[bool]] | None = None,
-) -> Figure:
-    """Rows of images, each row a tensor (N, C, H, W) in [0, 1], grey or RGB; titles, and whether a title is marked red, one an image."""
-    height, width = rows[0].shape[2:]
-    gap, head = 2, height // 3 if titles else 0  # pixels
-    cell_height, cell_width = head + height + gap, width + gap
-    # One picture for all of them: an axes for each would take seconds to lay out.
-    canvas = np.ones((len(rows) * cell_height, max(len(row) for row in rows) * cell_width, 3))
-    scale = 28 / max(height, width) / 36
-    figure = Figure(figsize=(0.9 + canvas.shape[1] * scale, 0.5 + canvas.shape[0] * scale), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(textwrap.fill(title, max(24, int(figure.get_figwidth() * 11))), fontsize=11)
-    axes.set_axis_off()
-    for i, row in enumerate(rows):
-        top = i * cell_height + head
-        for j, pixels in enumerate(row.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()):
-            left = j * cell_width
-            canvas[top : top + height, left : left + width] = pixels
-            if titles:
-                colour = "#C00000" if marked and marked[i][j] else "black"
-                axes.text(left + width / 2, top - 1, titles[i][j], fontsize=8, ha="center", va="bottom", color=colour)
-        if row_names:
-            axes.text(-gap, top + height / 2, row_names[i], fontsize=9, ha="right", va="center")
-    axes.imshow(canvas)
-    return figure
-
-
-def wilson(share: float, num: int) -> tuple[float, float]:
-    """Ends of the 95 % interval of a share of `num` (Wilson 1927)."""
-    z = 1.959964
-    middle = (share + z**2 / (2 * num)) / (1 + z**2 / num)
-    half = z / (1 + z**2 / num) * math.sqrt(share * (1 - share) / num + z**2 / (4 * num**2))
-    return middle - half, middle + half
 
 
 def per_class_accuracy(accuracy: Sequence[float], counts: Sequence[int], classes: Sequence[str], title: str) -> Figure:
-    """A bar a class with its 95 % interval (Wilson); of many classes the worst 20. counts: images of each class."""
-    order = range(len(classes)) if len(classes) <= MANY else sorted(range(len(classes)), key=lambda i: accuracy[i])[:MANY]
-    figure, axes = _axes(
-        title if len(classes) <= MANY else f"{title}\nthe {MANY} classes with the lowest accuracy, of {len(classes):,}", width=7
-    )
-    values = [accuracy[i] for i in order]
-    ends = [wilson(accuracy[i], counts[i]) for i in order]
-    spread = [[max(0, value - low) for value, (low, _) in zip(values, ends, strict=True)],
-              [max(0, high - value) for value, (_, high) in zip(values, ends, strict=True)]]  # fmt: skip
-    axes.bar(range(len(values)), values, color=COLOURS[0], yerr=spread, ecolor="#555555", capsize=3)
-    low = min(low for low, _ in ends)
-    bottom = 0.0 if low < 0.5 else max(0.0, low - (1 - low) * 0.3)
-    for i, (value, (_, high)) in enumerate(zip(values, ends, strict=True)):
-        axes.annotate(
-            f"{100 * value:.1f}", (i, max(value, high)), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=8
-        )
-    axes.set(xlabel="class", ylabel="accuracy" + (f" (axis begins at {100 * bottom:.0f} %)" if bottom else ""))
-    axes.set_ylim(bottom, 1 + 0.12 * (1 - bottom))
-    _name_classes(axes, [classes[i] for i in order])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    mean = float(np.mean(accuracy))
-    axes.axhline(mean, color=COLOURS[3], linewidth=1)
-    axes.annotate("mean", (1, mean), xycoords=("axes fraction", "data"), color=COLOURS[3], fontsize=8, va="center")
+    """K accuracies as bars with 95 % Wilson intervals, `counts` being the K numbers of images they are measured on.
+
+    Of more than 20 classes the 20 with the lowest accuracy are shown, sorted. A class without images has no bar.
+    The axis begins at 0 unless every interval lies above 50 %; where it does not, its label says so.
+    """
+    present = [k for k in range(len(classes)) if counts[k]]
+    mean = float(np.mean([accuracy[k] for k in present]))
+    many = len(classes) > MAX_CLASSES
+    if many:
+        shown = sorted(present, key=lambda k: accuracy[k])[:MAX_CLASSES]
+        title = f"{title}\nthe {len(shown)} classes with the lowest accuracy, of {len(classes):,}"
+    else:
+        shown = present
+    values = np.array([accuracy[k] for k in shown])
+    low, high = np.array([wilson(accuracy[k], counts[k]) for k in shown]).T
+    margins = np.abs(np.array([values - low, high - values]))
+    start = math.floor(100 * (low.min() - 0.25 * (1 - low.min()))) / 100 if low.min() > 0.5 else 0.0
+    end = max(high.max(), mean)
+    limits = (start, end + 0.1 * (end - start))
+    label = "accuracy, with 95 % interval" + (f" (axis begins at {100 * start:.0f} %)" if start else "")
+    numbers = [f"{100 * value:.1f}" for value in values]
+    error: dict[str, Any] = {"fmt": "none", "ecolor": "black", "elinewidth": 1, "capsize": 2}
+    line: dict[str, Any] = {"color": COLOURS[3], "linewidth": 1.2, "zorder": 0.5}
+
+    if many:
+        figure, (axes,) = _figure(title, 7, 1.4 + 0.24 * len(shown))
+        places = np.arange(len(shown))
+        axes.barh(places, values, color=COLOURS[0])
+        axes.errorbar(values, places, xerr=margins, **error)
+        for place, number, right in zip(places, numbers, high, strict=True):
+            axes.annotate(number, (right, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.set_yticks(places, [_cut(classes[k], 150, 9) for k in shown], fontsize=9)
+        axes.set(xlabel=label, xlim=limits, ylim=(len(shown) - 0.4, -0.6))
+        axes.axvline(mean, label=f"mean of all classes: {100 * mean:.1f} %", **line)
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), fontsize=9, borderaxespad=0)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+        return figure
+
+    width = _bars_width(len(classes))
+    figure, (axes,) = _figure(title, width, 4.2)
+    axes.bar(shown, values, color=COLOURS[0])
+    axes.errorbar(shown, values, yerr=margins, **error)
+    for k, number, top in zip(shown, numbers, high, strict=True):
+        axes.annotate(number, (k, top), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    _name_x(axes, classes, 72 * (width - 1))
+    axes.set(xlabel="class", ylim=limits)
+    axes.set_ylabel(_wrap(label, 200, 10))
+    axes.axhline(mean, label=f"mean of the classes: {100 * mean:.1f} %", **line)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), fontsize=9, borderaxespad=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
     return figure
 
 
-def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Counts (K, K), true x predicted. The colour shows errors alone, so that the diagonal does not drown them.
+def wilson(accuracy: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of an accuracy measured on `count` images (Wilson 1927)."""
+    from scipy.stats import binomtest
 
-    Of many classes those 20 with the most errors.
+    interval = binomtest(round(accuracy * count), count).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """Counts (K true, K predicted). Only mistakes are coloured, so that the diagonal does not drown them.
+
+    Of more than 20 classes it shows the 20 that take part in the most frequent confusions.
     """
-    if len(classes) > MANY:
-        errors = confusion - np.diag(np.diag(confusion))
-        worst = np.sort(np.argsort(-(errors.sum(0) + errors.sum(1)), kind="stable")[:MANY])
-        title = f"{title}\nthe {MANY} classes with the most errors, of {len(classes):,}"
-        confusion, classes = confusion[np.ix_(worst, worst)], [classes[i] for i in worst]
-    figure, axes = _axes(title, width=6 if len(classes) <= 12 else 9, height=5.4 if len(classes) <= 12 else 8)
-    errors = confusion.astype(float)
-    np.fill_diagonal(errors, np.nan)
-    peak = max(np.nanmax(errors), 1.0)
-    axes.imshow(errors, cmap="Oranges", vmin=0, vmax=peak)
-    for (i, j), count in np.ndenumerate(confusion):
+    shown = list(range(len(classes)))
+    if len(classes) > MAX_CLASSES:
+        shown = _most_confused(confusion)
+        title = f"{title}\nthe {len(shown)} classes of the most frequent confusions, of {len(classes):,}"
+    counts = confusion[np.ix_(shown, shown)]
+    mistakes = counts.astype(float)
+    np.fill_diagonal(mistakes, np.nan)
+    peak = max(np.nanmax(mistakes), 1.0)
+
+    names = [_cut(classes[k], 130, 9) for k in shown]
+    cell = 28 if len(names) > 12 else max(36, 200 / len(names))  # points
+    side = cell * len(names)
+    columns, rotated = _fit_names(names, cell)
+    below = max(_width(name, 9) for name in columns) * 0.71 if rotated else 12 * max(name.count("\n") + 1 for name in columns)
+    beside = max(_width(name, 9) for name in names)
+    width, height = (side + beside + 60) / 72, (side + below + 60) / 72
+    lines = _wrap(title, 72 * width - 16, 11).count("\n") + 1
+    figure, (axes,) = _figure(title, width, height + 14 * lines / 72)
+    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=peak)
+    size = min(8.0, 8 * (cell - 6) / _width(f"{counts.max():,}", 8))
+    for (i, j), count in np.ndenumerate(counts):
         if count:
             dark = i != j and count > 0.6 * peak
-            axes.text(
-                j, i, f"{count:,}", ha="center", va="center", fontsize=8 if len(classes) <= 12 else 6, color="white" if dark else "black"
-            )
+            axes.text(j, i, f"{count:,}", ha="center", va="center", fontsize=size, color="white" if dark else "black")
     axes.set(xlabel="predicted", ylabel="true")
-    _name_classes(axes, classes, vertical=True)
+    _name_x(axes, names, side)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.spines[:].set_visible(False)
     return figure
 
 
 def scatter(
-    points: np.ndarray, labels: np.ndarray | None, classes: Sequence[str] | None, title: str, axis_names: tuple[str, str] = ("", "")
+    points: np.ndarray,
+    labels: np.ndarray | None,
+    classes: Sequence[str] | None,
+    title: str,
+    axis_names: tuple[str, str] = ("", ""),
+    wrong: np.ndarray | None = None,
 ) -> Figure:
-    """Points (N, 2), coloured by label (N,) with each class's name at its median; without labels in one colour."""
-    figure, axes = _axes(title, width=6.6, height=5.6)
-    style: dict[str, Any] = {
-        "s": min(14, max(4, 20_000 / max(len(points), 1))),
-        "alpha": 0.75 if len(points) < 3000 else 0.5,
-        "linewidths": 0,
-    }
+    """Points (N, 2) coloured by label (N,), with class names at the medians; one colour where there are no classes.
+
+    Names that would overlap are moved aside and joined to their median by a line. Of more than 20 classes only the 20
+    with the most points are named, and there is no legend of classes. `wrong` (N,) marks misclassified points by crosses.
+    """
+    figure, (axes,) = _figure(title, 7.2, 5.8)
+    number = len(points)
+    size, alpha = float(np.clip(24_000 / number, 5, 30)), float(np.clip(2_000 / number, 0.5, 0.9))
+    order = np.random.default_rng(0).permutation(number)  # no class is drawn above all others
+    handles, names = [], []
     if labels is None or classes is None:
-        axes.scatter(points[:, 0], points[:, 1], color=COLOURS[0], **style)
+        axes.scatter(points[:, 0], points[:, 1], s=size, alpha=alpha, color=COLOURS[0], linewidths=0)
     else:
-        many = len(classes) > MANY
-        named = set(np.argsort(-np.bincount(labels, minlength=len(classes)), kind="stable")[:MANY].tolist())
-        for i, name in enumerate(classes):
-            mine = points[labels == i]
-            marker = "o^sD"[i // len(COLOURS) % 4] if not many else "o"
-            axes.scatter(mine[:, 0], mine[:, 1], color=COLOURS[i % len(COLOURS)], marker=marker, label=name, **style)
-            if len(mine) and i in named:
-                x, y = np.median(mine, axis=0)
-                size = 13 if max(map(len, classes)) <= 3 and not many else 8
-                text = axes.text(x, y, name, fontsize=size, weight="bold", ha="center", va="center")
-                text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1})
-        if not many:
-            axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2, title="class", fontsize=9)
-        else:
-            axes.set_title(f"{title}\nthe {MANY} largest of {len(classes):,} classes are named", fontsize=11)
-    axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
-    axes.set(xticks=[], yticks=[])
+        colours = np.array(COLOURS)[labels % 10]
+        for i, marker in enumerate(MARKERS):
+            mine = order[labels[order] // 10 % len(MARKERS) == i]
+            if len(mine):
+                axes.scatter(points[mine, 0], points[mine, 1], s=size, alpha=alpha, c=list(colours[mine]), marker=marker, linewidths=0)
+        if len(classes) <= MAX_CLASSES:
+            names = [_cut(name, 120, 9) for name in classes]
+            handles = [Line2D([], [], color=COLOURS[k % 10], marker=MARKERS[k // 10], linestyle="") for k in range(len(classes))]
+    if wrong is not None and wrong.any():
+        axes.scatter(points[wrong, 0], points[wrong, 1], s=14, color="black", marker="x", linewidths=0.8)
+        handles.append(Line2D([], [], color="black", marker="x", linestyle="", markersize=4))
+        names.append(f"misclassified ({wrong.sum():,})")
+    axes.set(xlabel=axis_names[0], ylabel=axis_names[1], xticks=[], yticks=[])
+    if handles:
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+        if len(handles) == 1:  # the crosses alone
+            place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0}
+        axes.legend(handles, names, frameon=False, fontsize=9, **place)
+    if labels is not None and classes is not None:
+        present = np.bincount(labels, minlength=len(classes))
+        largest = [k for k in np.argsort(-present, kind="stable") if present[k]][:MAX_CLASSES]
+        medians = [np.median(points[labels == k], axis=0) for k in largest]
+        reach = 14 if len(classes) <= MAX_CLASSES else 4
+        _place_names(figure, axes, medians, [classes[k] for k in largest], [COLOURS[k % 10] for k in largest], reach)
     return figure
 
 
-def augmented_views(images: Tensor, views: Sequence[Tensor]) -> Figure:
-    """Images (N, C, H, W) in [0, 1] above rows of views of them."""
-    return image_grid([images, *views], "Training images, and augmented views as handed to the method", ["image", *["view"] * len(views)])
+def image_grid(
+    rows: Sequence["Tensor"],
+    title: str,
+    row_names: Sequence[str] | None = None,
+    titles: Sequence[Sequence[str]] | None = None,
+    marked: Sequence[Sequence[bool]] | None = None,
+) -> Figure:
+    """Rows of images, each a tensor (N, C, H, W) in [0, 1]; rows may differ in N, H and W.
 
-
-def of_training(history: Sequence[Mapping[str, float]], chance: Mapping[str, float]) -> dict[str, Figure]:
-    """The curves of a run's metric rows: the loss and its terms, whatever else the method measured, and the learning rate.
-
-    A row may lack a metric. Metrics whose ranges differ more than tenfold stand in figures of their own. chance: what guessing would
-    give, by metric.
+    `titles` holds a text for each image, and `marked` whether it is red. One channel is grey, three are RGB, any other
+    number is shown as the mean of the channels.
     """
-    columns: dict[str, tuple[list[float], list[float]]] = {}
-    for row in history:
-        for key, value in row.items():
-            if key.startswith("pretrain/") and key not in ("pretrain/images_per_second", "pretrain/epoch_loss"):
-                x, y = columns.setdefault(key.removeprefix("pretrain/"), ([], []))
-                x.append(row["epoch"])
-                y.append(value)
-    if not columns:
-        return {}
-    figures = {"learning_rate": curves({"learning rate": columns.pop("lr")}, "Learning-rate schedule", "learning rate")}
-    losses = {name: values for name, values in columns.items() if "loss" in name}
-    figures["loss"] = curves(losses, "Pretraining loss", "loss")
-    others = {name: values for name, values in columns.items() if name not in losses}
-    for i, group in enumerate(_of_one_scale(others)):
-        guess = {chance[name] for name in group if name in chance}
-        named = {name.replace("_", " "): others[name] for name in group}
-        figures["pretext_metrics" if i == 0 else f"pretext_metrics_{i + 1}"] = curves(
-            named, "Metrics of the pretext task", "value", guess.pop() if len(guess) == 1 else None
-        )
-    return figures
+    height, width = max(row.shape[2] for row in rows), max(row.shape[3] for row in rows)
+    scale = 64 / math.sqrt(height * width)  # points a pixel; all lengths below are in points unless named otherwise
+    widest = max((_width(text, 8) for texts in titles for text in texts), default=0) if titles else 0
+    cell_width = max(width * scale, min(widest, 100)) + 5
+    fitted = [[_fit(text, cell_width - 3, 8, lines=2) for text in texts] for texts in titles] if titles else []
+    head = 11 * max((text.count("\n") + 1 for texts in fitted for text in texts), default=0) + (3 if titles else 0)
+    cell_height = head + height * scale + 5
+    names = [_wrap(name, 100, 9) for name in row_names] if row_names else []
+    left = max((_width(name, 9) for name in names), default=0) + 12
+    content_width, content_height = cell_width * max(len(row) for row in rows), cell_height * len(rows)
+    total_width = max(left + content_width + 8, 220)
+    left += (total_width - left - content_width - 8) / 2
+    heading = _wrap(title, total_width - 16, 11)
+    above = 15 * (heading.count("\n") + 1) + 8
+    total_height = above + content_height + 4
+
+    figure = Figure(figsize=(total_width / 72, total_height / 72))
+    figure.suptitle(heading, fontsize=11, y=1 - 5 / total_height, va="top")
+    axes = figure.add_axes((left / total_width, 4 / total_height, content_width / total_width, content_height / total_height))
+    axes.set(xlim=(0, content_width), ylim=(content_height, 0))
+    axes.set_axis_off()
+    for i, row in enumerate(rows):
+        high, wide = row.shape[2] * scale, row.shape[3] * scale
+        top = i * cell_height + head + (height * scale - high) / 2
+        for j, pixels in enumerate(row.detach().float().cpu().clamp(0, 1)):
+            if len(pixels) not in (1, 3):
+                pixels = pixels.mean(0, keepdim=True)
+            middle = (j + 0.5) * cell_width
+            picture = pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()
+            axes.imshow(picture, extent=(middle - wide / 2, middle + wide / 2, top + high, top), aspect="auto", interpolation="antialiased")
+            if fitted:
+                colour = "#C00000" if marked and marked[i][j] else "black"
+                axes.text(middle, i * cell_height + head - 2, fitted[i][j], fontsize=8, ha="center", va="bottom", color=colour)
+        if names:
+            axes.text(-5, i * cell_height + head + height * scale / 2, names[i], fontsize=9, ha="right", va="center")
+    axes.set(xlim=(0, content_width), ylim=(content_height, 0))
+    return figure
 
 
-def _of_one_scale(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> list[list[str]]:
-    """Names grouped so that the largest magnitudes within a group differ at most tenfold."""
-    size = {name: max((abs(value) for value in y), default=0.0) or 1.0 for name, (_, y) in series.items()}
+def augmented_views(images: "Tensor", rows_of_views: Sequence["Tensor"], row_names: Sequence[str]) -> Figure:
+    """Images (N, C, H, W) in [0, 1] above rows of their views, each (N, C, h, w), with a name for each row of views."""
+    return image_grid([images, *rows_of_views], "Training images and views of them as the method sees them", ["image", *row_names])
+
+
+def reconstructions(images: "Tensor", reconstructed: "Tensor", title: str = "Images and their reconstructions") -> Figure:
+    """Images above their reconstructions, both (N, C, H, W) in [0, 1].
+
+    Where the reconstructions span less than 80 % of the images' range of grey levels, their contrast is stretched to it,
+    and the title says by how much. A constant reconstruction is shown as it is.
+    """
+    (low, high), (dark, bright) = (np.percentile(x.detach().float().cpu().numpy(), [0.5, 99.5]) for x in (images, reconstructed))
+    if 0.02 * (high - low) < bright - dark < 0.8 * (high - low):
+        factor = float((high - low) / (bright - dark))
+        reconstructed = (reconstructed.float() - float(dark)) * factor + float(low)
+        title = f"{title} (contrast of the reconstructions raised {factor:.1f} times)"
+    return image_grid([images, reconstructed], title, ["original", "reconstructed"])
+
+
+def _figure(title: str, width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of `width` × `height` inches with `rows` axes that share their x axis, the title wrapped to the width."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(_wrap(title, 72 * width - 16, 11), fontsize=11)
+    axes = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _by_scale(series: Mapping[str, Sequence[float]]) -> list[list[str]]:
+    """Names grouped so that within a group the largest absolute values differ by at most a factor of 10; all-zero series join any."""
+    scales = {name: max((abs(value) for value in values if math.isfinite(value)), default=0.0) for name, values in series.items()}
     groups: list[list[str]] = []
-    for name in series:
-        home = next((g for g in groups if 0.1 <= size[name] / size[g[0]] <= 10), None)
-        groups.append([name]) if home is None else home.append(name)
-    return groups
+    for name in sorted(scales, key=lambda name: -scales[name]):
+        if groups and (scales[name] * 10 >= scales[groups[-1][0]] or scales[name] == 0):
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    position = {name: i for i, name in enumerate(series)}
+    return sorted((sorted(group, key=position.__getitem__) for group in groups), key=lambda group: position[group[0]])
+
+
+def _most_confused(confusion: np.ndarray) -> list[int]:
+    """Sorted indices of the 20 classes met first when pairs of classes are read from the most often to the least often confused."""
+    pairs = np.triu(confusion + confusion.T, 1)
+    found: dict[int, None] = {}
+    for flat in np.argsort(-pairs, axis=None, kind="stable"):
+        found |= dict.fromkeys(int(k) for k in np.unravel_index(flat, pairs.shape))
+        if len(found) >= MAX_CLASSES:
+            break
+    return sorted(list(found)[:MAX_CLASSES])
+
+
+def _bars_width(num_classes: int) -> float:
+    return max(5.0, 1 + 0.6 * num_classes)  # inches
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _name_x(axes: Axes, names: Sequence[str], width: float) -> None:
+    """Names at x = 0, 1, ..., K - 1 of an axis `width` points long: in one line, wrapped, or rotated where that is too wide."""
+    fitted, rotated = _fit_names(names, width / len(names))
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if rotated else {}
+    axes.set_xticks(range(len(names)), fitted, fontsize=9, **turned)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+
+
+def _fit_names(names: Sequence[str], slot: float) -> tuple[list[str], bool]:
+    wrapped = [_wrap(name, slot - 5, 9) for name in names]
+    if max(_width(name, 9) for name in wrapped) <= slot - 5:
+        return wrapped, False
+    return [_cut(name, 130, 9) for name in names], True
+
+
+def _place_names(
+    figure: Figure, axes: Axes, positions: Sequence[np.ndarray], names: Sequence[str], colours: Sequence[str], reach: int
+) -> None:
+    """Write names, framed in colours, at positions (2,) of the axes.
+
+    A name that would overlap one before it moves to the nearest free place at most `reach` × 8 points away, or is left out.
+    """
+    size = 12 if max(len(name) for name in names) <= 3 else 9
+    figure.draw_without_rendering()  # the layout decides how large the axes are
+    points = 72 / figure.dpi
+    frame = axes.get_window_extent()
+    placed: list[Bbox] = []
+    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    steps = [(0.0, 0.0)] + [(r * math.cos(a), r * math.sin(a)) for r in range(1, reach + 1) for a in angles]
+    for position, full, colour in zip(positions, names, colours, strict=True):
+        name = _cut(full, 130, size)
+        width, height = (_width(name, size, "bold") + 6) / points, (1.2 * size + 5) / points
+        x, y = axes.transData.transform(position)
+        for dx, dy in steps:
+            left, bottom = x + dx * 8 / points - width / 2, y + dy * 8 / points - height / 2
+            box = Bbox.from_bounds(left, bottom, width, height)
+            if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 and not box.count_overlaps(placed):
+                break
+        else:
+            continue  # no room near the position: the name is left out
+        placed.append(box)
+        shift: dict[str, Any] = {"xy": position, "xytext": (dx * 8, dy * 8), "textcoords": "offset points"}
+        if dx or dy:
+            axes.annotate("", **shift, arrowprops={"arrowstyle": "-", "linewidth": 0.8}, zorder=3)  # below every name
+        axes.annotate(
+            name,
+            **shift,
+            zorder=4,
+            ha="center",
+            va="center",
+            fontsize=size,
+            weight="bold",
+            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": colour, "pad": 1.5},
+        )
+
+
+def _literal(text: str) -> str:
+    """Dollar signs escaped, which matplotlib would read as the borders of a formula."""
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
+
+
+def _width(text: str, size: float, weight: str = "normal") -> float:
+    """Points that the widest line of a text takes at a font size."""
+    font = get_font(findfont(FontProperties(weight=weight)))
+    font.set_size(size, 72)
+    widths = []
+    for line in text.replace(r"\$", "$").split("\n"):
+        font.set_text(line, 0.0, flags=LoadFlags.NO_HINTING)
+        widths.append(font.get_width_height()[0] / 64)  # in 1/64 point
+    return max(widths)
+
+
+def _wrap(text: str, width: float, size: float) -> str:
+    """Break a text after spaces, slashes and underscores into lines of at most `width` points; a longer word keeps its line."""
+    parts = _literal(text).split("\n")
+    return "\n".join(line for part in parts for line in _lines(re.findall(r"[^\s/_]*[\s/_]?", part), width, size))
+
+
+def _lines(words: Iterable[str], width: float, size: float) -> list[str]:
+    lines = [""]
+    for word in words:
+        if lines[-1] and _width((lines[-1] + word).rstrip(), size) > width:
+            lines.append("")
+        lines[-1] += word
+    return [line.rstrip() for line in lines]
+
+
+def _cut(text: str, width: float, size: float) -> str:
+    """A text in one line, ended by an ellipsis where it takes more than `width` points."""
+    text = _literal(text.replace("\n", " "))
+    if _width(text, size) <= width:
+        return text
+    kept = bisect_right(range(1, len(text)), width, key=lambda length: _width(text[:length] + "…", size))
+    return text[:kept].rstrip() + "…"
+
+
+def _fit(text: str, width: float, size: float, lines: int) -> str:
+    """A text wrapped to `width` points, at most `lines` lines, each cut to the width."""
+    wrapped = _wrap(text, width, size).split("\n")
+    if len(wrapped) > lines:
+        wrapped = [*wrapped[: lines - 1], " ".join(wrapped[lines - 1 :])]
+    return "\n".join(_cut(line, width, size) for line in wrapped)

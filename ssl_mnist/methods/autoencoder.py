@@ -43,7 +43,6 @@ class Autoencoder(Method):
         return {"loss": F.mse_loss(outputs["reconstruction"], outputs["target"])}
 
     def figures(self, images: Tensor) -> "dict[str, Figure]":
-        from ssl_mnist.plots import image_grid
+        from ssl_mnist.plots import reconstructions
 
-        rows = [images[:10], self.reconstruct(images[:10]).float()]
-        return {"reconstructions": image_grid(rows, row_names=["original", "reconstructed"], title="Images and their reconstructions")}
+        return {"reconstructions": reconstructions(images[:10], self.reconstruct(images[:10]).float())}
