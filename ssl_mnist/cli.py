@@ -126,6 +126,8 @@ def _job(cfg: DictConfig) -> float:
     if sweep:
         num = os.environ.get(NUM_JOBS, "0")
         say(f"\njob     {job.job.num + 1}{f' of {num}' if num != '0' else ''}: {' '.join(job.overrides.task)}")
+    else:
+        say(f"start   ssl_mnist {__version__}, loading torch")
     try:
         with explained():
             settings = settings_of(cfg, job)
@@ -231,7 +233,9 @@ def main() -> None:
         status = 143 if isinstance(error, Terminated) else 130
         say("\nstopped", file=sys.stderr)
     except Exception as error:
-        if line_of(error).startswith("out of memory") and not _traceback_wanted:
+        if str(error).startswith("Only one of --run"):  # Hydra's, of flags that exclude each other
+            status = f"ssl_mnist: {error}"
+        elif line_of(error).startswith("out of memory") and not _traceback_wanted:
             status = f"ssl_mnist: {line_of(error)}"
         elif Folders.sweep is None or _traceback_wanted:
             raise
