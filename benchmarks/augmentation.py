@@ -7,48 +7,36 @@ Prints `ratio: X`, of medians over 30 steps that do both, on random images; the 
 
 import statistics
 import sys
-import time
 
 import torch
-from hydra.utils import instantiate
-from ssl_mnist.engine import Engine
+from setup_ import bare_step, checked_settings, noise, now
 
-from ssl_mnist import compose, optim
+from ssl_mnist.build import build
 from ssl_mnist.data import as_float
+from ssl_mnist.training.device import Device
 
-cfg = compose(*sys.argv[1:])
-engine = Engine.choose(cfg.device, str(cfg.precision))
-facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
-augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
-method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(engine.device, memory_format=torch.channels_last)
-optimizer, _ = optim.build(instantiate(cfg.optimizer), method, num_steps=1000, warmup_steps=100)
-shape = (cfg.pretrain.batch_size, facts["channels"], facts["size"], facts["size"])
-images = as_float(torch.randint(256, shape, dtype=torch.uint8, device=engine.device))
+STEPS, WARM = 30, 5
 
-
-def now() -> float:
-    if engine.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
+settings = checked_settings(*sys.argv[1:])
+device = Device.choose(settings["device"], str(settings["precision"]))
+batch_size = settings["pretrain"]["batch_size"]
+experiment = build(settings, device, noise(settings, max(batch_size, 1000), device))
+images = as_float(experiment.dataset.train.images[:batch_size])
+method = experiment.method.train()
 
 augmenting, stepping = [], []
-for step in range(35):
-    started = now()
+for step in range(WARM + STEPS):
+    started = now(device)
     with torch.no_grad():
-        views = tuple(augmentation(images) for _ in range(method.num_views))
-    middle = now()
-    optimizer.zero_grad()
-    with engine.autocast():
-        loss = method(images, views)["loss"]
-    loss.backward()
-    optimizer.step()
-    if step >= 5:  # warm
+        views = tuple(experiment.augmentation(images) for _ in range(method.num_views))
+    middle = now(device)
+    bare_step(experiment, images, views)
+    if step >= WARM:
         augmenting.append(middle - started)
-        stepping.append(now() - middle)
+        stepping.append(now(device) - middle)
 
 augment, bare = statistics.median(augmenting), statistics.median(stepping)
-num_views = method.num_views * len(images)
-print(f"{cfg.choices.method}, {cfg.choices.augmentation}, {num_views} views a step, {engine}")
+num_views, choices = method.num_views * batch_size, settings["choices"]
+print(f"{choices['method']}, {choices['augmentation']}, {num_views} views a step, {device}")
 print(f"augmentation {1e3 * augment:.1f} ms ({num_views / augment:,.0f} views/s), bare step {1e3 * bare:.1f} ms")
 print(f"ratio: {augment / bare:.3f}")

@@ -17,26 +17,28 @@ SIZES, STEPS, ROUNDS = (5_000, 20_000, 60_000, 120_000, 240_000), 60, 5
 def measure(size: int, overrides: list[str]) -> None:
     """Print microseconds an image and the peak memory in bytes."""
     import time
+    from dataclasses import replace
 
     import torch
-    from hydra.utils import instantiate
-    from ssl_mnist.engine import Engine
-    from ssl_mnist.pretrain import pretrain
+    from setup_ import checked_settings
 
-    from ssl_mnist import compose, data, optim
+    from ssl_mnist.build import build, make_dataset
+    from ssl_mnist.data import Split
+    from ssl_mnist.training.device import Device
+    from ssl_mnist.training.loop import pretrain
 
-    cfg = compose(*overrides)
-    facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
-    engine = Engine.choose("cpu", str(cfg.precision))
-    digits = data.mnist(cfg.data.root, "error", cfg.data.num_val, engine.device).train.images
+    settings = checked_settings(*overrides, "data.fallback=error", "pretrain.epochs=1000", "pretrain.log_every=10")
+    device = Device.choose("cpu", str(settings["precision"]))
+    dataset = make_dataset(settings, device)
+    digits = dataset.train.images
     images = torch.empty(size, *digits.shape[1:], dtype=torch.uint8)
     for part in images.split(len(digits)):
         part.copy_(digits[: len(part)])
+    labels = torch.arange(size) % len(dataset.spec.classes)  # pretraining sees none
+    dataset = replace(dataset, train=Split(images, labels))
     del digits
-    augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
-    method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(memory_format=torch.channels_last)
-    optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, 10_000, 100)
-    windows = pretrain(method, images, augmentation, optimizer, schedule, engine, 1000, cfg.pretrain.batch_size, 10)
+    experiment = build(settings, device, dataset)
+    windows = pretrain(experiment)
     for metrics in windows:  # warm
         if metrics["step"] >= 9:
             break
@@ -44,7 +46,7 @@ def measure(size: int, overrides: list[str]) -> None:
     for metrics in windows:
         if metrics["step"] - steps >= STEPS:
             break
-    seconds = (time.perf_counter() - started) / ((metrics["step"] - steps) * cfg.pretrain.batch_size)
+    seconds = (time.perf_counter() - started) / ((metrics["step"] - steps) * experiment.batch_size)
     print(1e6 * seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 

@@ -10,55 +10,50 @@ it is written, in float32. `ratio_fp32`: both in float32. Needs the full MNIST.
 import os
 import statistics
 import sys
+from dataclasses import replace
 
 import torch
-from hydra.utils import instantiate
-from ssl_mnist.engine import Engine
-from ssl_mnist.pretrain import pretrain
-from standard import STEPS, fastest, settings, views_per_second
+from setup_ import checked_settings
+from standard import STEPS, candidates, fastest, views_per_second
 
-from ssl_mnist import compose, data, optim
+from ssl_mnist.build import build, make_dataset
+from ssl_mnist.training.device import Device
+from ssl_mnist.training.loop import pretrain
 
 ROUNDS = 9
 
-cfg = compose(*sys.argv[1:])
-facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
-root = data.mnist_folder(cfg.data.root)
-dataset = data.mnist(str(root), "error", cfg.data.num_val, torch.device("cpu"))
-batch_size = cfg.pretrain.batch_size
+settings = checked_settings(*sys.argv[1:], "data.fallback=error")
+precision, choices = str(settings["precision"]), settings["choices"]
+dataset = make_dataset(settings, Device.choose("cpu", precision))
 
 
 def ours(precision: str, threads: int) -> float:
     """Views per second of one window of `pretrain`, the first one left out."""
     torch.set_num_threads(threads)
-    engine = Engine.choose("cpu", precision)
-    augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
-    method = instantiate(cfg.method, encoder=instantiate(cfg.encoder, **facts)).to(memory_format=torch.channels_last)
-    optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, 1000, 100)
-    windows = pretrain(method, dataset.train.images, augmentation, optimizer, schedule, engine, 1, batch_size, STEPS)
+    experiment = replace(build(settings, Device.choose("cpu", precision), dataset), log_every=STEPS)
+    windows = pretrain(experiment)
     next(windows)
     return 2 * next(windows)["pretrain/images_per_second"]
 
 
 def theirs(workers: int, threads: int) -> float:
-    encoder = instantiate(cfg.encoder, **facts)
-    return views_per_second(encoder, cfg.method, root, list(range(len(dataset.train))), batch_size, workers, threads)
+    return views_per_second(settings, dataset, workers, threads)
 
 
 def main() -> None:
-    assert cfg.choices.method == "simclr", "this benchmark is of SimCLR"
+    assert choices["method"] == "simclr", "this benchmark is of SimCLR"
     threads = sorted({1, os.cpu_count() or 1})
-    auto = str(Engine.choose("cpu", str(cfg.precision)))
-    best_standard = fastest(settings(), theirs)
-    best_ours = {precision: fastest([(precision, n) for n in threads], ours)[1] for precision in (str(cfg.precision), "32")}
-    rounds = [(theirs(*best_standard), *(ours(p, n) for p, n in best_ours.items())) for _ in range(ROUNDS)]
+    best_standard = fastest(candidates(), theirs)
+    best_ours = [fastest([(each, n) for n in threads], ours) for each in (precision, "32")]
+    rounds = [(theirs(*best_standard), *(ours(*best) for best in best_ours)) for _ in range(ROUNDS)]
     slow, mixed, full = (statistics.median(column) for column in zip(*rounds, strict=True))
-    workers, torch_threads = best_standard
-    mixed_threads = best_ours[str(cfg.precision)]
-    print(f"encoder {cfg.choices.encoder} {list(cfg.encoder.widths)}, batch {batch_size}, medians of {ROUNDS} rounds of {STEPS} steps")
-    print(f"standard: {slow:,.0f} views/s, float32, {workers} workers, {torch_threads} threads, the fastest of {len(settings())} settings")
-    print(f"ours: {mixed:,.0f} views/s, {auto.split(', ')[1]}, {mixed_threads} threads, augmentation {cfg.choices.augmentation}")
-    print(f"ours: {full:,.0f} views/s, float32, {best_ours['32']} threads")
+    (workers, torch_threads), (mixed_threads, full_threads) = best_standard, (n for _, n in best_ours)
+    chosen, num_settings = Device.choose("cpu", precision).precision, len(candidates())
+    encoder, batch_size = f"{choices['encoder']} {settings['encoder']['widths']}", settings["pretrain"]["batch_size"]
+    print(f"encoder {encoder}, batch {batch_size}, medians of {ROUNDS} rounds of {STEPS} steps")
+    print(f"standard: {slow:,.0f} views/s, float32, {workers} workers, {torch_threads} threads, the fastest of {num_settings} settings")
+    print(f"ours: {mixed:,.0f} views/s, precision {chosen}, {mixed_threads} threads, augmentation {choices['augmentation']}")
+    print(f"ours: {full:,.0f} views/s, float32, {full_threads} threads")
     for name, column in {"ratio": 1, "ratio_fp32": 2}.items():
         ratios = sorted(row[column] / row[0] for row in rounds)
         print(f"{name}: {statistics.median(ratios):.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})")

@@ -26,50 +26,44 @@ RECIPE = ["pretrain.epochs=4", "pretrain.batch_size=512"]
 
 def measure(side: str, limit: float, workers: int, threads: int, overrides: list[str]) -> None:
     """Train until the goal, the limit or the end of our schedule; prints one line of JSON."""
-    import torch
-    from hydra.utils import instantiate
-    from ssl_mnist.engine import Engine
-    from ssl_mnist.pretrain import pretrain
+    from dataclasses import replace
 
-    from ssl_mnist import compose, data, optim
+    import torch
+    from setup_ import checked_settings
+
+    from ssl_mnist import data
+    from ssl_mnist.build import build
     from ssl_mnist.evaluate import knn
     from ssl_mnist.evaluate.features import extract
+    from ssl_mnist.training.device import Device
+    from ssl_mnist.training.loop import pretrain
 
-    cfg = compose(*overrides)
-    torch.manual_seed(cfg.seed)
+    settings = checked_settings(*overrides, "data.fallback=error")
     torch.set_num_threads(threads)
-    facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
-    engine = Engine.choose("cpu", str(cfg.precision))
-    dataset = data.mnist(cfg.data.root, "error", cfg.data.num_val, engine.device)
-    encoder = instantiate(cfg.encoder, **facts)
-    batch_size = cfg.pretrain.batch_size
-    per_epoch = len(dataset.train) // batch_size
+    experiment = build(settings, Device.choose("cpu", str(settings["precision"])))
+    dataset, encoder, probe = experiment.dataset, experiment.encoder, experiment.probes["knn"]
+    per_epoch = data.steps_per_epoch(dataset.train, experiment.batch_size)
 
     def ours() -> Iterator[None]:
-        augmentation = instantiate(cfg.augmentation, channels=facts["channels"])
-        method = instantiate(cfg.method, encoder=encoder).to(memory_format=torch.channels_last)
-        steps = cfg.pretrain.epochs * per_epoch
-        optimizer, schedule = optim.build(instantiate(cfg.optimizer), method, steps, round(cfg.pretrain.warmup * steps))
-        arguments = (cfg.pretrain.epochs, batch_size, per_epoch / 2)
-        for _ in pretrain(method, dataset.train.images, augmentation, optimizer, schedule, engine, *arguments):
+        for _ in pretrain(replace(experiment, log_every=per_epoch // 2)):
             yield
 
     def theirs() -> Iterator[None]:
-        from standard import loader, model_of, train
+        from standard import folder, loader, model_of, train
         from torchvision.datasets import MNIST
 
-        model = model_of(encoder, cfg.method.hidden_dim, cfg.method.projection_dim)
-        root = data.mnist_folder(cfg.data.root)
-        indices, _ = data.stratified(MNIST(str(root)).targets, cfg.data.num_val)  # the images of train
-        batches = loader(root, indices.tolist(), batch_size, workers)
-        for step, _ in enumerate(train(model, batches, cfg.method.temperature), 1):
+        model = model_of(encoder, settings["method"])
+        labels = MNIST(str(folder(settings))).targets
+        indices, _ = data.stratified(labels, settings["data"]["num_val"])  # the images of train
+        batches = loader(settings, indices.tolist(), workers)
+        for step, _ in enumerate(train(model, batches, settings["method"]["temperature"]), 1):
             if step % (per_epoch // 2) == 0:
                 yield
 
-    def accuracy(bank, queries) -> float:
+    def accuracy(bank: data.Split, queries: data.Split) -> float:
         encoder.eval()
-        features = [extract(encoder, split.images, cfg.probe.map_size).embedding for split in (bank, queries)]
-        predicted = knn.predict(features[0], bank.labels, features[1], 10, cfg.probe.knn_k, cfg.probe.knn_temperature)
+        features = [extract(encoder, split.images, cells=set())["embedding"] for split in (bank, queries)]
+        predicted = knn.predict(features[0], bank.labels, features[1], len(dataset.spec.classes), probe.k, probe.temperature)
         encoder.train()
         return (predicted == queries.labels).float().mean().item()
 
@@ -95,21 +89,15 @@ def run(side: str, limit: float, seed: int, workers: int = 0, threads: int = os.
 
 def best_setting() -> tuple[int, int]:
     """Workers and threads with which the standard side makes the most views per second."""
-    from hydra.utils import instantiate
-    from standard import fastest, settings, views_per_second
+    from setup_ import checked_settings
+    from standard import candidates, fastest, views_per_second
 
-    from ssl_mnist import compose, data
+    from ssl_mnist.build import make_dataset
+    from ssl_mnist.training.device import Device
 
-    cfg = compose(*RECIPE, *sys.argv[1:])
-    facts = {key: cfg.data.facts[key] for key in ("channels", "size", "mean", "std")}
-    root = data.mnist_folder(cfg.data.root)
-    num_train = 60_000 - cfg.data.num_val
-
-    def speed(workers: int, threads: int) -> float:
-        encoder = instantiate(cfg.encoder, **facts)
-        return views_per_second(encoder, cfg.method, root, list(range(num_train)), cfg.pretrain.batch_size, workers, threads)
-
-    return fastest(settings(), speed)
+    settings = checked_settings(*RECIPE, *sys.argv[1:], "data.fallback=error")
+    dataset = make_dataset(settings, Device.choose("cpu", "32"))
+    return fastest(candidates(), lambda workers, threads: views_per_second(settings, dataset, workers, threads))
 
 
 def main() -> None:

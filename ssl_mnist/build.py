@@ -105,9 +105,7 @@ def make_probes(settings: Mapping[str, Any]) -> dict[str, Probe]:
 
 
 def check_probes(probes: Mapping[str, Probe], dataset: Dataset) -> None:
-    """Raises UserError where a probe cannot be fitted to the data set, or no probe can be fitted to the encoder's features."""
-    if not probes:
-        raise UserError("evaluation: no probe fits this encoder, which has no feature map; evaluation=standard has others")
+    """Raises UserError where a probe cannot be fitted to the data set."""
     classes = dataset.spec.classes
     counts = [class_counts(split, classes) for split in (dataset.train, dataset.val)]
     for probe in probes.values():

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from ssl_mnist import __version__, record
 from ssl_mnist.config import CONFIG_DIR, settings_of
@@ -25,7 +27,10 @@ from ssl_mnist.errors import UserError, explain, explained
 from ssl_mnist.training import threads
 
 _traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
-NUM_JOBS = "SSL_MNIST_NUM_JOBS"  # how many jobs a sweep has, for the processes that run them
+# For the processes that run a sweep's jobs: how many there are, and the sweep's folder, whose ${now:...} they would resolve anew.
+NUM_JOBS, SWEEP = "SSL_MNIST_NUM_JOBS", "SSL_MNIST_SWEEP"
+# An interpolation whose value may differ from job to job.
+_DIFFERS = re.compile(r"\$\{(?!now:|oc\.env:|hydra[.:]runtime\.cwd\}|hydra[.:]job\.name\})")
 
 
 class Folders(Callback):
@@ -35,20 +40,39 @@ class Folders(Callback):
     created: tuple[Path, ...] = ()  # folders that were not there before, the deepest first
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with _ending_in_one_line():
+        with _ending_in_one_line(), _resolving(config):
             Folders.created = _missing(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with _ending_in_one_line():
+        with _ending_in_one_line(), _resolving(config):
             folder = sweep_folder(config)
+            record.check_sweep(folder)
             Folders.created = _missing(folder)
             os.environ[NUM_JOBS] = str(_check_jobs(config))
+            os.environ[SWEEP] = str(folder)
             folder.mkdir(parents=True, exist_ok=True)  # which a search's storage needs
             Folders.sweep = folder
 
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        job_return.__class__ = _Quiet
+
+
+class _Quiet(JobReturn):
+    """What came of a job; Hydra's own prints a line of all overrides before it raises what the job raised."""
+
+    @property
+    def return_value(self) -> Any:
+        if self.status != JobStatus.COMPLETED:
+            raise self._return_value
+        return self._return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
+
 
 @contextlib.contextmanager
-def _ending_in_one_line() -> Any:
+def _ending_in_one_line() -> Iterator[None]:
     """For callbacks, whose exceptions Hydra turns into warnings: a user's error ends the process in its line."""
     try:
         with explained():
@@ -57,23 +81,31 @@ def _ending_in_one_line() -> Any:
         sys.exit(f"ssl_mnist: {line_of(error)}")
 
 
+@contextlib.contextmanager
+def _resolving(config: DictConfig) -> Iterator[None]:
+    """Let ${hydra:...} in a config mean that config, which Hydra arranges when a job begins and not before."""
+    outer = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = outer
+
+
 def _missing(folder: Path) -> tuple[Path, ...]:
     folder = folder.absolute()
     return tuple(path for path in (folder, *folder.parents) if not path.exists())
 
 
 def sweep_folder(config: DictConfig) -> Path:
-    """The folder that all jobs of a sweep lie in: hydra.sweep.dir, up to the first part that differs from job to job."""
+    """The folder that all jobs of a sweep lie in: hydra.sweep.dir, up to the first part that may differ from job to job."""
     raw = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[index, call-overload]
-    if re.search(r"\$\{hydra[.:]job\b", raw):
-        kept: list[str] = []
-        for part in raw.split("/"):
-            if "${" in part:
-                break
-            kept.append(part)
-        folder = "/".join(kept) or "."
-    else:
+    differs = _DIFFERS.search(raw)
+    shared = (raw[: differs.start()].rpartition("/")[0] or ("/" if raw.startswith("/") else ".")) if differs else raw
+    with read_write(config.hydra.sweep):  # resolved there, so that ${now:...} is remembered for the jobs
+        config.hydra.sweep.dir = shared
         folder = str(config.hydra.sweep.dir)
+        config.hydra.sweep.dir = raw
     return Path(config.hydra.runtime.cwd, folder)
 
 
@@ -108,12 +140,8 @@ def _check_jobs(config: DictConfig) -> int:
 
 def _job_folder(config: DictConfig) -> str:
     """The folder of a job, by its config."""
-    outer = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)
-    try:
+    with _resolving(config):
         return str(Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)))
-    finally:
-        HydraConfig.instance().cfg = outer
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")
@@ -121,7 +149,9 @@ def _job(cfg: DictConfig) -> float:
     """One job of the command line, in the folder that Hydra made for it; returns the objective."""
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    sweep = sweep_folder(OmegaConf.create({"hydra": job})) if job.mode == RunMode.MULTIRUN else None
+    sweep = None
+    if job.mode == RunMode.MULTIRUN:  # a worker on another host may lack the variable
+        sweep = Path(os.environ[SWEEP]) if SWEEP in os.environ else sweep_folder(OmegaConf.create({"hydra": job}))
     settings: dict[str, Any] = {"overrides": list(job.overrides.task), "choices": {}}
     if sweep:
         num = os.environ.get(NUM_JOBS, "0")
@@ -131,8 +161,9 @@ def _job(cfg: DictConfig) -> float:
     try:
         with explained():
             settings = settings_of(cfg, job)
-        if isinstance(root := settings["data"].get("root"), str):  # relative paths mean the folder where the user stands
-            settings["data"]["root"] = str(Path(job.runtime.cwd, Path(root).expanduser()))
+        data = settings.get("data")
+        if isinstance(data, dict) and isinstance(root := data.get("root"), str):  # relative paths mean the folder where the user stands
+            data["root"] = str(Path(job.runtime.cwd, Path(root).expanduser()))
         from ssl_mnist.pipeline import run
 
         return float(run(settings, folder, sweep)[settings["objective"]])

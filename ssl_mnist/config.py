@@ -81,6 +81,9 @@ def settings_of(cfg: DictConfig, job: Any) -> dict[str, Any]:
     """Hydra's config as settings; `choices` holds the option that each group was chosen by. job: Hydra's own config."""
     ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings = typing.cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
+    for key in ("choices", "overrides"):  # names of ours
+        if key in settings:
+            raise UserError(_no_setting(key))
     overrides = list(job.overrides.task)
     experiments = [override.partition("=")[2] for override in overrides if override.lstrip("+").startswith("experiment=")]
     chosen = {group: job.runtime.choices.get(group) for group in GROUPS}
@@ -116,7 +119,12 @@ def check(settings: Mapping[str, Any]) -> None:
         if key not in settings:
             raise UserError(f"{key} cannot be removed")
     for key in ("pretrain", "tracking"):
+        if not isinstance(settings[key], dict):
+            raise UserError(f"{key} holds settings of its own, such as {key}.{next(iter(known[key]))}, and cannot be {settings[key]!r}")
         _check_keys(key, settings[key], known[key])
+    for key, kind in {"seed": int, "objective": str}.items():
+        if type(settings[key]) is not kind:
+            raise UserError(f"{key} must be {_words(kind)}, got {settings[key]!r}")
     _check_node("evaluation", settings["evaluation"], known["evaluation"])
     for group in (group for group in GROUPS if group != "evaluation"):
         if "_target_" not in settings[group]:

@@ -33,16 +33,22 @@ def explained() -> Iterator[None]:
         if cause is None and isinstance(error, InstantiationException):
             raise  # of a constructor's own making
         raise UserError(str(cause) if cause else explain(error)) from error
+    except ValueError as error:
+        if "Config group override must be" not in str(error):
+            raise
+        raise UserError("a group takes the name of one of its options, as in method=simclr, not null or a number; see --help") from error
 
 
 def explain(error: BaseException) -> str:
     """One line on what to do about an error of Hydra's or of the operating system's, which are told by their words."""
-    from ssl_mnist.config import CONFIG_DIR, _no_setting
+    from ssl_mnist.config import CONFIG_DIR, GROUPS, _no_setting
 
     text = str(error)
     if missing := re.search(r"Could not override '([^']+)'", text):
         key = missing[1]
         options = sorted(path.stem for path in (CONFIG_DIR / key).glob("*.yaml"))
+        if key in GROUPS:
+            return f"{key} takes the name of one of its options: {', '.join(options)}"
         return f"{key} is not chosen by default; add it, as in +{key}={options[0]}" if options else _no_setting(key)
     if (missing := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text)) or (
         missing := re.search(r"In '[^']*': Could not find '([^']+)/([^'/]+)'", text)
@@ -50,11 +56,14 @@ def explain(error: BaseException) -> str:
         group, option = missing.groups()
         if group in ("hydra/launcher", "hydra/sweeper", "hydra/sweeper/sampler"):
             return f"{group}={option} is not installed; pip install -e '.[sweep]' brings joblib, submitit and optuna, '.[ray]' brings ray"
-        available = re.search(r"Available options in '[^']+':\s*((?:\s*\S+)+)", text)
+        available = re.search(r"Available options in '[^']+':\s*((?:\s*\S+)+?)\s*(?:Config search path|$)", text)
         options = sorted(available[1].split()) if available else sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
         return f"{group}={option} is no option" + (f"; {group} is one of {', '.join(options)}" if options else "")
     if unparsable := re.search(r"(?:parsing override|Unrecognized argument:?) '([^']*)'", text):
         return f"'{unparsable[1]}' is neither group=option nor key=value; --help shows examples"
+    if override := getattr(error, "override", None):
+        words = " ".join(text.split("See https")[0].split())
+        return f"{override} cannot be read ({words}); a value with blanks or one of =,()[]{{}} is quoted twice, as in 'key=\"a=b\"'"
     if unset := re.search(r"Environment variable '([^']+)' not found", text):
         return f"{_key(text)}the environment variable {unset[1]} is not set"
     if unknown := re.search(r"(?:Unsupported interpolation type|Interpolation key) '?([^'\s]+)'?", text):

@@ -76,6 +76,18 @@ def run_folders(folder: Path) -> Iterator[Path]:
         folders.sort()
 
 
+def check_sweep(folder: Path) -> None:
+    """Raises UserError where a sweep in this folder would replace a file that is not of a sweep of ssl_mnist."""
+    foreign = [folder / name for name in ("comparison.html", "comparison.json", "comparison.csv") if (folder / name).exists()]
+    if foreign and next(run_folders(folder), None) is not None:
+        foreign = []
+    notes = folder / "multirun.yaml"  # Hydra's, empty where a full disk or a kill left it so
+    if (notes.exists() and not notes.is_file()) or (notes.is_file() and b"ssl_mnist" not in (notes.read_bytes() or b"ssl_mnist")):
+        foreign.append(notes)
+    if foreign:
+        raise UserError(f"{foreign[0]} is there and not of a sweep of ssl_mnist; choose another hydra.sweep.dir")
+
+
 def is_complete(folder: Path) -> bool:
     """Whether the run in a folder has its result: a summary that can be read, and the encoder."""
     try:

@@ -61,7 +61,13 @@ def isolate(folder: Path) -> dict[str, str]:
     return wandb | proxies | fonts | homes | {"no_proxy": "127.0.0.1,localhost"}
 
 
-FORGET = (*(name for name in os.environ if name.startswith("WANDB_")), "SSL_MNIST_DATA", "HYDRA_FULL_ERROR", "SSL_MNIST_NUM_JOBS")
+FORGET = (
+    *(name for name in os.environ if name.startswith("WANDB_")),
+    "SSL_MNIST_DATA",
+    "HYDRA_FULL_ERROR",
+    "SSL_MNIST_NUM_JOBS",
+    "SSL_MNIST_SWEEP",
+)
 FULL_MNIST = os.environ.get("SSL_MNIST_DATA")
 
 

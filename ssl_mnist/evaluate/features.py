@@ -78,7 +78,8 @@ class FeatureStore:
             return {name: values for name, values in kept.items() if values is not None}
         features = extract(self.encoder, images, self.cells, self.tta)
         for name, values in features.items():
-            self._keep(self._path(split, name), values)
+            if kept[name] is None:
+                self._keep(self._path(split, name), values)
         return features
 
     def _path(self, split: str, name: str) -> Path | None:
@@ -96,7 +97,7 @@ class FeatureStore:
         return None
 
     def _keep(self, path: Path | None, values: Tensor) -> None:
-        if path is None or path.is_file():
+        if path is None:
             return
         try:
             path.parent.mkdir(exist_ok=True)

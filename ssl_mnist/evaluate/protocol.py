@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.encoders import Encoder
+from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Labelled, Probe
 from ssl_mnist.evaluate.features import FeatureStore
 
@@ -39,8 +40,11 @@ def score_titles(probes: Mapping[str, Probe], tta: int) -> dict[str, str]:
 
 
 def applicable(probes: Mapping[str, Probe], encoder: Encoder) -> dict[str, Probe]:
-    """Those that the encoder has the features for."""
-    return {name: probe for name, probe in probes.items() if encoder.has_map or not probe.feature.startswith("map")}
+    """Those that the encoder has the features for. Raises UserError where there is none."""
+    found = {name: probe for name, probe in probes.items() if encoder.has_map or not probe.feature.startswith("map")}
+    if not found:
+        raise UserError("evaluation: no probe fits this encoder, which has no feature map; evaluation=standard has others")
+    return found
 
 
 def cells_of(probes: Mapping[str, Probe]) -> set[int]:
