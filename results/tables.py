@@ -1,0 +1,229 @@
+"""The tables of README.md and docs/results.md, made from the summaries of the published runs in this folder.
+
+    python results/tables.py            print every block
+    python results/tables.py --write    put each block between its markers in README.md and docs/results.md
+
+A run is a folder `<set>-<number>-<method>` with the `summary.json` and `run.json` that the run wrote. A block named NAME stands between the
+lines `<!-- results: NAME -->` and `<!-- /results -->`. tests/test_results.py fails where a block and this folder differ.
+"""
+
+import argparse
+import itertools
+import json
+import re
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ssl_mnist.compare.statistics import against_published, compare, estimate, percent, sampling_error
+from ssl_mnist.data.mnist import REBUILT_NOTE
+
+HERE = Path(__file__).resolve().parent
+DOCUMENTS = [HERE.parent / "README.md", HERE.parent / "docs" / "results.md"]
+SETS = {"default": "`{}`, default recipe", "untrained": "untrained encoder"}  # in the order of the tables; {} is the method
+NOTES = {"mnist-rebuilt": REBUILT_NOTE}
+PUBLISHED = [  # score, accuracy, what it is of
+    ("knn", 0.993, "k-NN on features learned without labels, sparse manifold transform (https://arxiv.org/abs/2209.15261)"),
+    ("linear", 0.9965, "an SVM on features learned without labels, C-SVDDNet (https://arxiv.org/abs/1412.7259)"),
+]
+
+
+class Row(NamedTuple):
+    label: str
+    runs: list[tuple[dict[str, Any], dict[str, Any]]]  # summary and run.json, by seed
+
+    @property
+    def seeds(self) -> list[int]:
+        return [summary["seed"] for summary, _ in self.runs]
+
+    def values(self, key: str) -> list[float]:
+        return [summary[key] for summary, _ in self.runs]
+
+    def by_seed(self, key: str) -> dict[int, float]:
+        return {summary["seed"]: summary[key] for summary, _ in self.runs}
+
+    def same(self, key: str) -> Any:
+        """A fact that all runs of a row share."""
+        found = {summary[key] for summary, _ in self.runs}
+        assert len(found) == 1, f"{self.label}: {key} differs between the runs: {found}"
+        return found.pop()
+
+
+def read() -> list[Row]:
+    """The rows: in the order of SETS, the best mean of the first score first."""
+    found: dict[tuple[str, str], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for folder in sorted(path.parent for path in HERE.glob("*/summary.json")):
+        name, _, method = folder.name.split("-", 2)
+        summary, run = (json.loads((folder / file).read_text()) for file in ("summary.json", "run.json"))
+        assert summary["identity"] == run["identity"] and run["choices"]["method"] == method, folder
+        found.setdefault((name, method), []).append((summary, run))
+    rows = []
+    for name, label in SETS.items():
+        of_set = [Row(label.format(method), sorted(runs, key=_seed)) for (kind, method), runs in found.items() if kind == name]
+        rows += sorted(of_set, key=lambda row: -statistics.mean(row.values(scores("test", [row])[0])))
+    return rows
+
+
+def _seed(run: tuple[dict[str, Any], dict[str, Any]]) -> int:
+    return run[0]["seed"]
+
+
+def scores(split: str, rows: list[Row]) -> list[str]:
+    """Keys of the scores on a split, in the order of the summaries."""
+    return [key for key in rows[0].runs[0][0]["scores"] if key.startswith(f"{split}/")]
+
+
+def titles(keys: list[str], rows: list[Row]) -> list[str]:
+    return [rows[0].runs[0][0]["scores"][key]["title"] for key in keys]
+
+
+def table(heads: list[str], lines: Iterable[list[str]]) -> str:
+    return (
+        "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ["---"] * len(heads), *lines])
+        .replace("| --- ", "|---")
+        .replace("|--- |", "|---|")
+    )
+
+
+def accuracies(split: str, rows: list[Row]) -> str:
+    keys = scores(split, rows)
+    lines = []
+    for row in rows:
+        cells = [estimate(row.values(key), 1 / row.same(f"data/{split}_size")) for key in keys]
+        lines.append([row.label, str(len(row.runs)), *(percent(found.mean, found.half_width) for found in cells)])
+    images = rows[0].same(f"data/{split}_size")
+    best = [max(statistics.mean(row.values(key)) for row in rows) for key in keys]
+    errors = [f"± {100 * sampling_error(mean, images):.2f}" for mean in best]
+    lines.append([f"sampling error of {images:,} images, at the column's best", "", *errors])
+    return table([f"accuracy on {split}, %", "seeds", *titles(keys, rows)], lines)
+
+
+def block_scores(rows: list[Row]) -> str:
+    """The main table, and what its numbers are."""
+    caption = f"Mean over seeds ± half width of its 95 % confidence interval. {sources(rows)} {machines(rows)}"
+    return f"{accuracies('test', rows)}\n\n{caption}"
+
+
+def sources(rows: list[Row]) -> str:
+    found = sorted({row.same("data/source") for row in rows})
+    return " ".join(f"Data: `{name}`{f', {NOTES[name]}' if name in NOTES else ''}." for name in found)
+
+
+def machines(rows: list[Row]) -> str:
+    found = {
+        f"{s['machine/processor']}, {s['machine/cpus']} cores, {s['machine/threads']} thread{'s' * (s['machine/threads'] != 1)} a run, "
+        f"device {s['machine/device']}, precision {s['machine/precision']}, torch {s['versions/torch']}"
+        for row in rows
+        for s, _ in row.runs
+    }
+    return f"Machine: {'; '.join(sorted(found))}."
+
+
+def block_warnings(rows: list[Row]) -> str:
+    """What the runs warned of."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for summary, _ in row.runs:
+            for warning in summary["warnings"]:
+                found.setdefault(warning, []).append(f"{row.label} seed {summary['seed']}")
+    return "\n".join(f"- {warning} ({', '.join(where)})" for warning, where in found.items()) or "None."
+
+
+def block_val(rows: list[Row]) -> str:
+    return accuracies("val", rows)
+
+
+def block_sampling(rows: list[Row]) -> str:
+    """The half width that the test set's size leaves around each mean."""
+    keys = scores("test", rows)
+    lines = [
+        [row.label, *(f"± {100 * sampling_error(statistics.mean(row.values(key)), row.same('data/test_size')):.2f}" for key in keys)]
+        for row in rows
+    ]
+    return table(["sampling error, points", *titles(keys, rows)], lines)
+
+
+def block_runs(rows: list[Row]) -> str:
+    """Seeds, cost and source of each row."""
+    heads = ["recipe", "seeds", "parameters", "steps", "images/s", "pretraining, s", "evaluation, s", "commit"]
+    lines = []
+    for row in rows:
+        numbers = [f"{row.same(key):,}" for key in ("model/parameters", "pretrain/steps")]
+        costs = [_spread(row.values(key)) for key in ("pretrain/images_per_second", "pretrain/seconds", "evaluate/seconds")]
+        commits = sorted({f"{run['git']['commit'][:7]}{'+' * run['git']['dirty']}" for _, run in row.runs})
+        lines.append([row.label, ", ".join(map(str, row.seeds)), *numbers, *costs, ", ".join(commits)])
+    commands = dict.fromkeys(run["command"] for row in rows for _, run in row.runs)
+    shown = "\n".join(f"    {command}" for command in commands)
+    fingerprints = sorted({f"`{row.same('data/fingerprint')}`" for row in rows})
+    return (
+        f"{table(heads, lines)}\n\nMedian (lowest to highest) over seeds. {machines(rows)} {sources(rows)} "
+        f"Fingerprint: {', '.join(fingerprints)}. Commands:\n\n{shown}"
+    )
+
+
+def _spread(values: list[float]) -> str:
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return "-" if high < 1 else f"{middle:,.0f} ({low:,.0f} to {high:,.0f})"
+
+
+def block_verdicts(rows: list[Row]) -> str:
+    """Pairs of default recipes by the first three scores on test, paired by seed."""
+    trained = [row for row in rows if "default" in row.label]
+    lines = []
+    for key, title in list(zip(scores("test", rows), titles(scores("test", rows), rows), strict=True))[:3]:
+        for a, b in itertools.combinations(trained, 2):
+            names = [row.label.split("`")[1] for row in (a, b)]
+            verdict = compare(*names, f"{title} (test)", a.by_seed(key), b.by_seed(key), a.same("data/test_size"))
+            size = f"{100 * verdict.difference.mean:+.2f} ± {100 * verdict.difference.half_width:.2f}"
+            lines.append([title, " - ".join(names), str(verdict.difference.n), size, verdict.kind])
+    return table(["score", "difference of", "common seeds", "points", "verdict"], lines)
+
+
+def block_published(rows: list[Row]) -> str:
+    """The best default recipe against published accuracies; intervals hold the seeds' spread and the test set's sampling error."""
+    best = rows[0]
+    lines = []
+    for name, published, what in PUBLISHED:
+        key = f"test/{name}_accuracy"
+        title = best.runs[0][0]["scores"][key]["title"]
+        lines.append(
+            f"- {best.label}, {title}: {against_published(best.values(key), best.same('data/test_size'), published)} Published: {what}."
+        )
+    return "\n".join(lines)
+
+
+BLOCKS: dict[str, Callable[[list[Row]], str]] = {
+    "scores": block_scores,
+    "val": block_val,
+    "warnings": block_warnings,
+    "sampling": block_sampling,
+    "runs": block_runs,
+    "verdicts": block_verdicts,
+    "published": block_published,
+}
+
+
+def filled(text: str, blocks: dict[str, str]) -> str:
+    """A document with each block in its place. Raises KeyError for a marker that names no block."""
+
+    def fill(found: re.Match[str]) -> str:
+        return f"<!-- results: {found[1]} -->\n{blocks[found[1]]}\n<!-- /results -->"
+
+    return re.sub(r"<!-- results: (\w+) -->\n.*?<!-- /results -->", fill, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Tables of README.md and docs/results.md.")
+    parser.add_argument("--write", action="store_true", help="write them to their places")
+    rows = read()
+    blocks = {name: make(rows) for name, make in BLOCKS.items()}
+    if parser.parse_args().write:
+        for path in DOCUMENTS:
+            path.write_text(filled(path.read_text(), blocks))
+    else:
+        print("\n\n".join(f"{name}\n{text}" for name, text in blocks.items()))
+
+
+if __name__ == "__main__":
+    main()
