@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from ssl_mnist import __version__, record
-from ssl_mnist.config import CONFIG_DIR, settings_of
+from ssl_mnist.config import CONFIG_DIR, check_names, settings_of
 from ssl_mnist.console import keep_going, say
 from ssl_mnist.errors import UserError, explain, explained
 from ssl_mnist.training import threads
@@ -122,6 +122,7 @@ def _check_jobs(config: DictConfig) -> int:
     jobs = BasicSweeper.split_arguments(OverridesParser.create(config_loader=loader).parse_overrides(words), None)[0]
     if not jobs:
         raise UserError("the sweep has no job: one of its lists, ranges or globs is empty")
+    check_names(settings_of(loader.load_sweep_config(config, list(jobs[0])), config.hydra))
     sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     raw = f"{sweep['dir']}/{sweep['subdir']}"  # type: ignore[index, call-overload]
     if re.search(r"hydra[.:]job\.(num|id)", raw) or len(jobs) == 1:
@@ -167,7 +168,7 @@ def _job(cfg: DictConfig) -> float:
         from ssl_mnist.pipeline import run
 
         return float(run(settings, folder, sweep)[settings["objective"]])
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
         if sweep is None:
             raise
         line = line_of(error)
@@ -180,6 +181,8 @@ def _job(cfg: DictConfig) -> float:
 def line_of(error: BaseException) -> str:
     """An error in one line, for the console and error.txt."""
     text = str(error)
+    if "file is not a database" in text:  # SQLite's words, which do not name it
+        return f"{Folders.sweep or Path('.')}/optuna.db is not a database of optuna's; choose another hydra.sweep.dir"
     if isinstance(error, MemoryError) or "can't allocate memory" in text or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; lower pretrain.batch_size, or choose a smaller encoder"
     return explain(error) if isinstance(error, OSError) else record.one_line(error)

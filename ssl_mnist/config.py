@@ -101,11 +101,8 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # --- checks -----------------------------------------------------------------------------------------------------------------------------
 
 
-def check(settings: Mapping[str, Any]) -> None:
-    """Types, ranges and names of all settings, wherever they come from. Raises UserError with one line that names the key.
-
-    Imports what the `_target_`s name, and so torch, but reads no data.
-    """
+def check_names(settings: Mapping[str, Any]) -> None:
+    """That every top-level setting is one. Raises UserError; imports nothing that the settings name."""
     known = _known()
     for key, value in settings.items():
         if key in ("choices", "overrides"):
@@ -115,6 +112,15 @@ def check(settings: Mapping[str, Any]) -> None:
             raise UserError(f"{key}={option} sets nothing: the first line of its YAML file must be '# @package _global_'")
         if key not in known and key not in GROUPS:
             raise UserError(_no_setting(key))
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """Types, ranges and names of all settings, wherever they come from. Raises UserError with one line that names the key.
+
+    Imports what the `_target_`s name, and so torch, but reads no data.
+    """
+    check_names(settings)
+    known = _known()
     for key in (*known, *GROUPS):
         if key not in settings:
             raise UserError(f"{key} cannot be removed")

@@ -52,6 +52,8 @@ def _atomically(path: Path, write: Any) -> None:
             write(scratch)
         except RuntimeError as error:  # torch's writer hides the file system's error
             raise OSError(getattr(error.__context__, "errno", None) or 5, "cannot be written; is the disk full?", str(path)) from error
+        except OSError as error:  # of a write, which names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         with scratch.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(scratch, path)
@@ -125,10 +127,11 @@ class Record:
         (self.folder / "figures").mkdir(exist_ok=True)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and self.written:
+        if isinstance(error, Exception) and self.written:  # a stop by the user leaves an unfinished run, not a failed one
             lines = "".join(traceback.format_exception(error))
             with contextlib.suppress(OSError):  # a full disk: the error itself is reported all the same
                 atomic_write(self.folder / ERROR, f"{one_line(error)}\n\n{lines}")
+                error.recorded_in = self.folder  # type: ignore[attr-defined]
         self.lock.release()
 
     def log(self, metrics: Mapping[str, float]) -> None:
@@ -285,8 +288,8 @@ def sha256(data: bytes) -> str:
 
 def failed(folder: Path, settings: Mapping[str, Any], sweep: Path, error: BaseException, line: str) -> Path:
     """Leave a failed job of a sweep its record, run.json and error.txt, where it has none yet; returns its folder."""
-    if isinstance(error, KeyboardInterrupt) or getattr(error, "recorded_in", None):
-        return getattr(error, "recorded_in", folder)
+    if place := getattr(error, "recorded_in", None):
+        return place
     if (folder / RUN).exists():
         folder = folder.with_name(f"{folder.name}-failed-{os.getpid()}")
     folder.mkdir(parents=True, exist_ok=True)

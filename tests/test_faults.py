@@ -1,0 +1,148 @@
+"""What a user can get wrong ends in one line and status 1, and what is the user's stays."""
+
+import json
+import resource
+import sys
+
+import pytest
+from conftest import TINY, command
+
+from ssl_mnist import UserError, cli, compose, config, pipeline, record
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to stand in; commands that run there draw no figures."""
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(pipeline, "_draw", lambda *_: None)
+    monkeypatch.setattr(cli, "keep_going", lambda: None)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    return place
+
+
+def run(*words, monkeypatch):
+    """The command in this process; returns its status, or the line that it ends in."""
+    monkeypatch.setattr(sys, "argv", ["ssl_mnist", *words])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+LINES = {
+    ("seed=a",): "seed must be a whole number, got 'a'",
+    ("seed=1.5",): "seed must be a whole number, got 1.5",
+    ("seed=null",): "seed must be a whole number, got None",
+    ("pretrain=5",): "pretrain holds settings of its own",
+    ("~data",): "data cannot be removed",
+    ("+choices=5",): "there is no setting choices",
+    ("+overrides=5",): "there is no setting overrides",
+    ("method=null",): "a group takes the name of one of its options",
+    ("method={a: 1}",): "method takes the name of one of its options: autoencoder, rotation, simclr",
+    ("method=byoll",): "method=byoll is no option; method is one of autoencoder, rotation, simclr",
+    ("hydra/job_logging=nope",): "hydra/job_logging is one of default, disabled, none, stdout",
+    ("hydra.run.dir=a=b",): "hydra.run.dir=a=b cannot be read",
+    ("optimizer.lr=-1",): "optimizer.lr must be above 0, got -1",
+    ("epochs=3",): "did you mean pretrain.epochs?",
+    ("+trainer.max_epochs=3",): "there is no setting trainer",
+    ("+evaluation.k=5",): "did you mean evaluation.knn.k?",
+    ("-m", "seed=range(0)"): "the sweep has no job",
+    ("-m", "seed=0,1", "hydra.sweeper.max_batch_size=0"): "hydra.sweeper.max_batch_size must be at least 1",
+    ("-m", "pretrain.warmup=0,0.1", "hydra.sweep.subdir=s${seed}"): "give several jobs the folder",
+}
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_one_line(words, here, monkeypatch, capsys):
+    """Nothing but the line, which names the key, and nothing in the folder."""
+    end = run(*TINY, *words, monkeypatch=monkeypatch)
+    assert isinstance(end, str) and LINES[words] in end and "\n" not in end
+    assert capsys.readouterr().err == "" and files(here) == []
+
+
+@pytest.mark.parametrize("name", ["comparison.html", "multirun.yaml"])
+def test_a_sweep_replaces_no_file_of_the_users(name, here, monkeypatch):
+    (here / name).write_text("mine")
+    end = run("-m", *TINY, "seed=0", "hydra.sweep.dir=.", monkeypatch=monkeypatch)
+    assert f"{name} is there and not of a sweep of ssl_mnist" in end
+    assert files(here) == [name] and (here / name).read_text() == "mine"
+
+
+def test_a_run_replaces_no_file_of_the_users(here, monkeypatch):
+    (here / "figures").mkdir()
+    (here / "figures" / "paper.svg").write_text("mine")
+    (here / "summary.json").write_text("{}")
+    end = run(*TINY, "hydra.run.dir=.", monkeypatch=monkeypatch)
+    assert "summary.json is there and not of a run of ssl_mnist" in end
+    assert {"figures/paper.svg", "summary.json"} <= set(files(here)) and (here / "summary.json").read_text() == "{}"
+
+
+def test_a_folder_that_was_there_stays(here, monkeypatch):
+    (here / "s").mkdir()
+    assert "optimizer.lr" in run(*TINY, "optimizer.lr=-1", "hydra.run.dir=s", monkeypatch=monkeypatch)
+    assert "no job" in run("-m", *TINY, "seed=range(0)", "hydra.sweep.dir=s", monkeypatch=monkeypatch)
+    assert files(here) == ["s"]
+
+
+def test_the_default_folders(here, monkeypatch):
+    """A run goes to outputs/runs/<time>-<method>; all jobs of a sweep are of one folder, and a failed one keeps its traceback."""
+    assert run(*TINY, monkeypatch=monkeypatch) == 0
+    assert [path.name.endswith("-simclr") for path in (here / "outputs" / "runs").iterdir()] == [True]
+    assert "temperature" in run("-m", *TINY, "method.temperature=0.1,-1", monkeypatch=monkeypatch)
+    (sweep,) = (here / "outputs" / "sweeps").iterdir()
+    assert [json.loads((sweep / job / "run.json").read_text())["sweep"] for job in ("0-simclr", "1-simclr")] == [sweep.name] * 2
+    assert "UserError" in (sweep / "1-simclr" / "error.txt").read_text()
+
+
+LAYOUTS = {
+    "nested": ('hydra.sweep.subdir="${hydra:runtime.choices.method}/seed=${seed}"', "hydra.sweep.dir=s"),
+    "odd characters": ('hydra.sweep.subdir="my sweep (1) ${seed}"', 'hydra.sweep.dir="s"'),
+    "override_dirname": ("hydra.sweep.dir=s/${hydra.job.override_dirname}", "hydra.sweep.subdir=."),
+    "seed in dir": ("hydra.sweep.dir=s/${seed}", "hydra.sweep.subdir=x"),
+    "chdir": ("hydra.sweep.dir=s", "hydra.job.chdir=true", "hydra.output_subdir=other"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts(name, here, monkeypatch):
+    """However the folders are laid out, the page at the end holds both jobs."""
+    assert run("-m", *TINY, "seed=0,1", *LAYOUTS[name], monkeypatch=monkeypatch) == 0
+    (page,) = here.rglob("comparison.json")
+    assert page.parent == here / "s" and [row["n"] for row in json.loads(page.read_text())["configurations"]] == [2]
+
+
+@pytest.mark.slow
+def test_twice_the_same_job_at_once(tmp_path):
+    """seed=0,0 by joblib: one result."""
+    words = ("-m", *TINY, "seed=0,0", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=s")
+    result = command(*words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.rglob("summary.json"))) == 1
+
+
+def test_a_search_by_grid_composes():
+    assert compose("+search=optuna", "hydra/sweeper/sampler=grid")["evaluation"]["test"] is False
+
+
+def test_a_file_that_is_too_large_is_named(tmp_path):
+    """Under a size limit the line names the file, and nothing is half-written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            record.atomic_write(tmp_path / "run.json", "x" * 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.filename == str(tmp_path / "run.json") and files(tmp_path) == []
+
+
+def test_check_of_composed_settings():
+    with pytest.raises(UserError, match="objective must be a text"):
+        config.check(compose("objective=5"))
