@@ -57,8 +57,13 @@ def load_encoder(path: str | Path, allow: tuple[str, ...] = ()) -> Encoder:
         raise UserError(f"{refused}, or it is damaged") from None
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise UserError(f"{refused} 0.2 or later; one of version 0.1 has to be trained again")
-    weights, content = saved["weights"], {key: value for key, value in saved.items() if key not in ("weights", "sha256")}
-    if _checksum(content, weights) != saved["sha256"]:
+    content = {key: value for key, value in saved.items() if key not in ("weights", "sha256")}
+    try:
+        weights = saved["weights"]
+        intact = _checksum(content, weights) == saved["sha256"]
+    except (KeyError, TypeError, AttributeError):  # parts are missing or of other types
+        raise UserError(f"{refused}, or it is damaged") from None
+    if not intact:
         raise UserError(f"{path} is damaged: its content does not match its checksum")
     module, _, name = saved["class"].rpartition(".")
     top = module.partition(".")[0]

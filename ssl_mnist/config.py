@@ -130,7 +130,7 @@ def check(settings: Mapping[str, Any]) -> None:
         _check_keys(key, settings[key], known[key])
     for key, kind in {"seed": int, "objective": str}.items():
         if type(settings[key]) is not kind:
-            raise UserError(f"{key} must be {_words(kind)}, got {settings[key]!r}")
+            raise UserError(f"{key} must be {_words(kind)} like {known[key]}, got {settings[key]!r}")
     _check_node("evaluation", settings["evaluation"], known["evaluation"])
     for group in (group for group in GROUPS if group != "evaluation"):
         if "_target_" not in settings[group]:

@@ -153,8 +153,6 @@ class Record:
 def one_line(error: BaseException) -> str:
     """An exception in one line: a user's error by its words, any other with its type."""
     text = " ".join(str(error).split())
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped by the user"
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 

@@ -387,17 +387,17 @@ def test_a_download_arrives_complete_and_overwrites_nothing(tmp_path, monkeypatc
 def test_the_download_ends_with_its_parent(tmp_path, stop):
     code = f"from ssl_mnist.data import find_mnist; find_mnist({str(tmp_path / 'root')!r}, patience=600)"
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
+        server.settimeout(180)
         env = os.environ | {"https_proxy": f"http://127.0.0.1:{server.getsockname()[1]}", "PYTHONPATH": str(Path(data.__file__).parents[2])}
         parent = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.DEVNULL)
         try:
             connection, _ = server.accept()  # the child's, which now waits for an answer
             with connection:
-                connection.settimeout(20)
+                connection.settimeout(120)
                 parent.send_signal(stop)
                 while connection.recv(1024):  # until its other end is closed
                     pass
-            parent.wait(20)
+            parent.wait(120)
         finally:
             parent.kill()
             parent.wait()

@@ -212,17 +212,17 @@ def test_waiting_for_a_server_ends_within_20_seconds():
 
 @pytest.mark.parametrize("kind, mode", [("refusing", "auto"), ("silent", "online")])
 def test_a_server_that_does_not_answer_is_waited_for_once(kind, mode, tmp_path, monkeypatch, said):
-    monkeypatch.setattr(tracking, "INIT_TIMEOUT", 2)
+    monkeypatch.setattr(tracking, "INIT_TIMEOUT", 5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         online(monkeypatch, f"http://127.0.0.1:{9 if kind == 'refusing' else server.getsockname()[1]}")
         started = time.monotonic()
         assert record(tmp_path / "a", mode=mode).facts()["offline"]
-        assert time.monotonic() - started < 5.5 + 2 + 4
+        assert time.monotonic() - started < 5.5 + 5 + 4
         text = said()
         assert text.count("offline, because") == 1 and KEY not in text
         started = time.monotonic()
         assert record(tmp_path / "b", mode=mode).facts()["offline"]
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
     assert "offline, because the server did not answer an earlier run of this process" in said()
     assert wandb_files.read(tmp_path / "b").exit_code == 0
 

@@ -1,0 +1,285 @@
+"""Augmentations: what they keep, what they move, and that parameters and on/off are sampled per image."""
+
+import pytest
+import torch
+from conftest import SPEC, experiment, settings
+from hydra.utils import instantiate
+from torch.nn import functional as F
+from torchvision.transforms import functional as TF
+
+from ssl_mnist.augment import (
+    Affine,
+    Augmentation,
+    ColorJitter,
+    Elastic,
+    Erasing,
+    GeometricOp,
+    HorizontalFlip,
+    RandomResizedCrop,
+    StrokeThickness,
+    base,
+)
+from ssl_mnist.augment.pixel import luma
+from ssl_mnist.config import CONFIG_DIR
+from ssl_mnist.data import ImageSpec
+from ssl_mnist.errors import UserError
+
+SETS = sorted(path.stem for path in (CONFIG_DIR / "augmentation").glob("*.yaml"))
+OPS = {
+    f"{name}.{op}": node
+    for name in SETS
+    for op, node in settings(f"augmentation={name}")["augmentation"].items()
+    if op not in ("_target_", "omit")
+}  # fmt: skip
+WIDE = ImageSpec(3, 20, 36, [0.5] * 3, [0.2] * 3, ["a", "b"], [])
+
+
+def build(op, spec=SPEC, **changes) -> Augmentation:
+    return Augmentation(spec, None, op=instantiate(OPS[op], _convert_="all", **changes))
+
+
+@pytest.fixture
+def images():
+    return torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_set_keeps_shape_and_range_and_repeats_by_seed(name, images):
+    augmentation = experiment(f"augmentation={name}").augmentation
+    kept = images.clone()
+    torch.manual_seed(3)
+    first = augmentation(images)
+    torch.manual_seed(3)
+    second = augmentation(images)
+    assert torch.equal(images, kept), "the input was written to"
+    assert torch.equal(first, second)
+    assert first.shape == images.shape and first.dtype == torch.float32
+    assert first.min() >= 0 and first.max() <= 1
+    assert (name == "none") == torch.equal(first, augmentation(images)), "two views of an image must differ"
+
+
+@pytest.mark.parametrize("op", ["none", *OPS])
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_views_have_memory_of_their_own(op, p, images):
+    """Whoever writes to a view, a masked autoencoder say, changes neither the images nor another view."""
+    augmentation = experiment("augmentation=none").augmentation if op == "none" else build(op, p=p)
+    kept = images.clone()
+    first, second = augmentation(images), augmentation(images)
+    other = second.clone()
+    first.fill_(7)
+    assert torch.equal(images, kept) and torch.equal(second, other)
+    assert op != "none" or torch.equal(second, images)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_p_0_is_identity(op, images):
+    torch.testing.assert_close(build(op, p=0.0)(images), images, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_on_and_off_and_parameters_are_sampled_per_image(op, images):
+    """Copies of one image come out in many ways, and about p of them changed."""
+    copies = images[:1].expand(512, -1, -1, -1)
+    torch.manual_seed(0)
+    changed = (build(op, p=0.5)(copies) - copies).abs().amax((1, 2, 3)) > 1e-5
+    assert 0.35 < changed.float().mean() < 0.55  # what is sampled may happen to be no change at all
+    if "flip" not in op:
+        views = build(op, p=1.0)(copies)
+        assert len(views.flatten(1).unique(dim=0)) > 400
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_an_image_does_not_see_its_neighbours(op, images):
+    other = images.clone()
+    other[1:] = 0.5
+    results = []
+    for batch in (images, other):
+        torch.manual_seed(5)
+        results.append(build(op)(batch)[0])
+    torch.testing.assert_close(*results, atol=1e-6, rtol=0)
+
+
+def test_neighbouring_geometry_shares_one_interpolation(images, monkeypatch):
+    calls = []
+    original = F.grid_sample
+    monkeypatch.setattr(base.F, "grid_sample", lambda *a, **k: calls.append(1) or original(*a, **k))
+    experiment("augmentation=digits").augmentation(images)
+    assert len(calls) == 1
+
+
+def test_ops_act_in_their_order(images):
+    """A crop of a flipped image, and the flip of a cropped one, drawn alike; a pixel op in between splits the geometry."""
+
+    class Left(GeometricOp):
+        """Moves the image a quarter of its width to the left."""
+
+        def forward(self, grid):
+            return grid + torch.tensor([0.5, 0.0]).view(2, 1, 1, 1)
+
+    moved = F.pad(images[..., 7:], (0, 7))
+    for names, expected in ((("left", "flip"), moved.flip(3)), (("flip", "left"), F.pad(images.flip(3)[..., 7:], (0, 7)))):
+        ops = {"left": Left(1.0), "flip": HorizontalFlip(1.0)}
+        torch.testing.assert_close(Augmentation(SPEC, None, **{n: ops[n] for n in names})(images), expected, atol=1e-5, rtol=0)
+    erased = Augmentation(SPEC, None, left=Left(1.0), erase=Erasing([1.0, 1.0], 1.0), flip=HorizontalFlip(1.0))(images)
+    assert erased.abs().max() == 0
+
+
+def test_affine_agrees_with_torch(images):
+    """Its matrices, through torch's own affine_grid, give the same images."""
+    op = Affine(degrees=40.0, scale=[0.7, 1.4], stretch=0.3, shear=0.4, translate=0.2, p=1.0)
+    torch.manual_seed(0)
+    ours = Augmentation(SPEC, None, op=op)(images)
+    torch.manual_seed(0)
+    linear, shift = op.matrices(images, len(images))
+    theta = torch.cat([linear, shift[:, None]], dim=1).permute(2, 0, 1)  # (B, 2, 3)
+    theirs = F.grid_sample(images, F.affine_grid(theta, list(images.shape), align_corners=False), align_corners=False)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("degrees", [10.0, 45.0])
+def test_affine_samples_within_its_bounds(degrees, images):
+    op = Affine(degrees=degrees, scale=[1.0, 1.0], stretch=0.0, shear=0.0, translate=0.25, p=1.0)
+    linear, shift = op.matrices(images, 2000)
+    angle = torch.rad2deg(torch.atan2(linear[1, 0], linear[0, 0])).abs()
+    assert 0.95 * degrees < angle.max() <= degrees + 1e-3
+    assert 0.45 < shift.abs().max() <= 0.5  # 0.25 of a size that is 2 wide
+
+
+def test_elastic_pushes_no_further_than_its_strength():
+    op = Elastic(strength=[0.1, 0.1], knots=5, p=1.0)
+    still = base.identity_grid(28, 28, torch.device("cpu")).expand(2, 500, -1, -1)
+    push = (op(still) - still).abs()
+    assert 0.1 < push.max() <= 0.2 + 1e-6  # grid units: the image is 2 wide
+
+
+def test_a_crop_is_a_part_of_the_image_at_full_size():
+    """Of an image whose pixels say where they are: its area and its place are as asked, never beyond the border."""
+    ramp = torch.linspace(-1, 1, 57)[1::2]  # pixel centres, 28 of them
+    places = torch.stack([ramp.expand(28, 28), ramp[:, None].expand(28, 28)])[None].expand(500, -1, -1, -1)
+    spec = ImageSpec(2, 28, 28, [0.0] * 2, [1.0] * 2, ["a", "b"], [])
+    views = Augmentation(spec, None, crop=RandomResizedCrop([0.25, 0.25], 1.0))(places)
+    inner = views[..., 1:-1, 1:-1]  # where no interpolation touches what lies outside
+    step = (inner[:, 0, :, 1:] - inner[:, 0, :, :-1]).mean((1, 2))
+    torch.testing.assert_close(step, torch.full((500,), 1 / 28), atol=1e-4, rtol=0)  # half of 2 / 28
+    assert inner.abs().max() < 1 and inner.amax((2, 3)).max() > 0.9 and inner.amin((2, 3)).min() < -0.9
+
+
+def test_stroke_thickens_and_thins():
+    """A cross-shaped neighbourhood, against scipy's grey dilation and erosion."""
+    from scipy.ndimage import generate_binary_structure, grey_dilation, grey_erosion
+
+    image = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    cross = generate_binary_structure(2, 1)
+    thick = torch.from_numpy(grey_dilation(image[0, 0].numpy(), footprint=cross, mode="nearest"))
+    thin = torch.from_numpy(grey_erosion(image[0, 0].numpy(), footprint=cross, mode="nearest"))
+    torch.manual_seed(0)
+    views = StrokeThickness(strength=1.0, p=1.0)(image.expand(400, -1, -1, -1))[:, 0]
+    assert ((views >= thin - 1e-6) & (views <= thick + 1e-6)).all()
+    means = views.mean((1, 2))
+    assert means.max() > 0.98 * thick.mean() and means.min() < 1.05 * thin.mean()
+
+
+def test_erasing_blacks_out_one_rectangle():
+    views = Erasing(side=[0.3, 0.3], p=1.0)(torch.ones(100, 1, 28, 28))
+    black = (views == 0).sum((1, 2, 3))
+    assert ((black >= 64) & (black <= 81)).all()  # 0.3 * 28 = 8.4 pixels: 8 or 9 a side
+    assert set(views.unique().tolist()) == {0.0, 1.0}
+    rows, columns = ((views == 0).any(axis).sum((1, 2)) for axis in (3, 2))
+    assert torch.equal(rows * columns, black)
+
+
+def test_flip_is_torch_flip(images):
+    torch.testing.assert_close(Augmentation(SPEC, None, op=HorizontalFlip(p=1.0))(images), images.flip(3), atol=1e-5, rtol=0)
+
+
+FACTORS = {"brightness": TF.adjust_brightness, "contrast": TF.adjust_contrast, "saturation": TF.adjust_saturation}
+
+
+@pytest.mark.parametrize("name,channels", [("brightness", 1), ("brightness", 3), ("contrast", 1), ("contrast", 3), ("saturation", 3)])
+def test_color_jitter_is_torchvisions(name, channels):
+    """Each part at the same factors; a part that is off changes nothing."""
+    images = torch.rand(16, channels, 20, 36, generator=torch.Generator().manual_seed(0))
+    widths = dict.fromkeys(FACTORS, 0.0) | {name: 0.9}
+    torch.manual_seed(0)
+    found = ColorJitter(**widths, p=1.0)(images)
+    torch.manual_seed(0)
+    torch.rand(16)  # which images it acts on
+    factors = {}
+    for part in FACTORS if name == "saturation" else ("brightness", "contrast"):
+        factors[part] = torch.rand(16) * 2 * widths[part] + 1 - widths[part]
+    assert factors[name].min() < 0.5 and factors[name].max() > 1.5
+    expected = torch.stack([FACTORS[name](image, factor.item()) for image, factor in zip(images, factors[name], strict=True)])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_color_jitter_is_brightness_then_contrast_then_saturation():
+    images = torch.rand(16, 3, 20, 36, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    found = ColorJitter(0.4, 0.5, 0.6, p=1.0)(images)
+    torch.manual_seed(0)
+    torch.rand(16)
+    factors = [torch.rand(16) * 2 * width + 1 - width for width in (0.4, 0.5, 0.6)]
+    expected = images.clone()
+    for adjust, numbers in zip(FACTORS.values(), factors, strict=True):
+        expected = torch.stack([adjust(image, number.item()) for image, number in zip(expected, numbers, strict=True)])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_luma_is_torchvisions_grey():
+    images = torch.rand(4, 3, 8, 8)
+    torch.testing.assert_close(luma(images), TF.rgb_to_grayscale(images), atol=1e-6, rtol=0)
+    two = torch.rand(4, 2, 8, 8)
+    torch.testing.assert_close(luma(two), two.mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_images_that_are_not_square(op):
+    """And of three channels: 20 x 36 stays 20 x 36, all channels are moved alike, and p = 0 changes nothing."""
+    grey = torch.rand(16, 1, 20, 36, generator=torch.Generator().manual_seed(0))
+    images = grey.expand(-1, 3, -1, -1)
+    torch.manual_seed(0)
+    views = build(op, WIDE, p=1.0)(images)
+    assert views.shape == images.shape and views.min() >= 0 and views.max() <= 1
+    torch.testing.assert_close(views[:, 0], views[:, 2], atol=1e-5, rtol=0)
+    assert (views - images).abs().max() > 0.05
+    torch.testing.assert_close(build(op, WIDE, p=0.0)(images), images, atol=1e-5, rtol=0)
+
+
+def test_a_flip_and_a_box_of_wide_images():
+    images = torch.rand(8, 3, 20, 36)
+    torch.testing.assert_close(Augmentation(WIDE, None, op=HorizontalFlip(1.0))(images), images.flip(3), atol=1e-5, rtol=0)
+    box = Erasing(side=[0.5, 0.5], p=1.0)(torch.ones(50, 3, 20, 36)) == 0
+    assert torch.equal(box[:, 0], box[:, 2])
+    height, width = (box[:, 0].any(axis).sum(1) for axis in (2, 1))
+    assert set(height.tolist()) <= {10} and set(width.tolist()) <= {18}
+
+
+@pytest.mark.parametrize(
+    "make,words",
+    [
+        (lambda: HorizontalFlip(p=1.5), r"p must be in \[0, 1\], got 1.5"),
+        (lambda: HorizontalFlip(p=float("nan")), r"p must be in \[0, 1\], got nan"),
+        (lambda: RandomResizedCrop([0.5, 0.2], 1.0), r"area must be \[low, high\] with 0.001 <= low <= high <= 1, got \[0.5, 0.2\]"),
+        (lambda: Erasing([0.5], 1.0), r"side must be \[low, high\]"),
+        (lambda: Elastic([0.0, 0.1], 1, 1.0), r"knots must be in \[2, 64\], got 1"),
+        (lambda: StrokeThickness(1.1, 1.0), r"strength must be in \[0, 1\], got 1.1"),
+        (lambda: Affine(float("inf"), [1.0, 1.0], 0.0, 0.0, 0.0, 1.0), r"degrees must be in \[0, 360\], got inf"),
+        (lambda: ColorJitter(0.1, 2.0, 0.1, 1.0), r"contrast must be in \[0, 1\], got 2.0"),
+        (lambda: Augmentation(SPEC, None, jitter=ColorJitter(0.1, 0.1, 0.1, 1.0)), "augmentation.jitter needs images of 3 channels"),
+        (lambda: Augmentation(SPEC, None, op=torch.nn.ReLU()), r"augmentation\.op must be a GeometricOp or a PixelOp"),
+    ],
+)  # fmt: skip
+def test_bad_ops_are_named(make, words):
+    with pytest.raises(UserError, match=words):
+        make()
+
+
+def test_an_op_can_be_left_out():
+    assert list(experiment("augmentation=digits", "augmentation.omit=elastic").augmentation.ops) == ["affine", "stroke", "erase"]
+    with pytest.raises(UserError, match=r"augmentation\.omit must be null or one of still, got flip"):
+        Augmentation(SPEC, "flip", still=HorizontalFlip(p=0.0))
+
+
+def test_label_changing_ops_are_found_by_their_class():
+    augmentation = experiment("augmentation=crop_flip_jitter").augmentation
+    assert augmentation.of_kinds(["HorizontalFlip"]) == ["flip"] and augmentation.of_kinds(["Erasing"]) == []
