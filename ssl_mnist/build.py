@@ -133,7 +133,7 @@ def _make(where: str, node: Mapping[str, Any], kind: type, **arguments: Any) -> 
             raise
         inner = str(error).rpartition("full_key: ")[2].split()
         key = f"{where}.{inner[0]}" if "full_key: " in str(error) and inner else where
-        raise UserError(str(cause) if where.partition(".")[0] in str(cause) else f"{key}: {cause}") from error
+        raise UserError(str(cause) if f"{where.partition('.')[0]}." in str(cause) else f"{key}: {cause}") from error
     if not isinstance(made, kind):
         raise UserError(f"{where}._target_ must make a {kind.__name__}, not a {type(made).__name__}")
     return made
