@@ -1,5 +1,6 @@
 """Settings -> Experiment: the one place where objects are made from settings."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -133,7 +134,8 @@ def _make(where: str, node: Mapping[str, Any], kind: type, **arguments: Any) -> 
             raise
         inner = str(error).rpartition("full_key: ")[2].split()
         key = f"{where}.{inner[0]}" if "full_key: " in str(error) and inner else where
-        raise UserError(str(cause) if f"{where.partition('.')[0]}." in str(cause) else f"{key}: {cause}") from error
+        named = re.search(rf"\b{where.partition('.')[0]}[.=:]", str(cause))
+        raise UserError(str(cause) if named else f"{key}: {cause}") from error
     if not isinstance(made, kind):
         raise UserError(f"{where}._target_ must make a {kind.__name__}, not a {type(made).__name__}")
     return made

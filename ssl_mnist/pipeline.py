@@ -68,6 +68,8 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             tracker.summary(summary)
             console.say(f"\n{score_table(summary)}\n")
             _draw(_figures(experiment, evaluation, history, settings["evaluation"]["num_points"]), out)
+            per_class = zip(experiment.spec.classes, evaluation.scores[f"{evaluation.split}/per_class_accuracy"], strict=True)
+            tracker.table(f"{evaluation.split}/per_class", ["class", "accuracy"], per_class)
             tracker.artifact(place / record.ENCODER, "encoder", {"class": type(experiment.encoder).__name__, "identity": what["identity"]})
             console.say(f"folder  {os.path.relpath(place)}")
     return summary

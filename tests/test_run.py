@@ -274,6 +274,7 @@ def test_a_run_that_is_done_is_not_made_again(tmp_path, capsys, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != "run.lock"} == before
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_short_is_made_again(tmp_path):
     """Without its summary it is unfinished: what the first try left is replaced."""
     first = run(compose(*TINY), tmp_path / "run")
@@ -292,6 +293,7 @@ def test_a_users_files_are_not_written_over(tmp_path):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir() if path.is_file()] == [("encoder.pt", "mine")]
 
 
+@pytest.mark.slow
 def test_names_and_tags_may_be_numbers_or_long(tmp_path):
     """W&B refuses both; a list of experiments makes a long tag."""
     words = ("experiment=[compare_methods,leave_one_augmentation_out,rotation_best,smoke]", *TINY[1:], "pretrain.epochs=0")
@@ -321,6 +323,7 @@ def test_a_diverging_run_keeps_its_record_and_no_result(tmp_path, monkeypatch, c
     assert wandb_files.read(tmp_path / "here").exit_code == 1
 
 
+@pytest.mark.slow
 def test_full_error_shows_the_traceback(tmp_path):
     result = command("data=mnist_5k", "optimizer.lr=-1", cwd=tmp_path, HYDRA_FULL_ERROR="1")
     assert result.returncode == 1
@@ -363,6 +366,7 @@ def test_a_wheel_works_from_elsewhere(tmp_path):
     assert helped.returncode == 0 and "Groups and their options" in helped.stdout
 
 
+@pytest.mark.slow
 def test_sweep_goes_on_after_a_failure(tmp_path):
     """The error is shown when it happens, the failed job leaves run.json and error.txt, the page shows both jobs, the status is 1."""
     result = command("-m", "optimizer.lr=-1.0,1e-3", *TINY, "hydra.sweep.dir=all", cwd=tmp_path)
@@ -379,6 +383,7 @@ def test_sweep_goes_on_after_a_failure(tmp_path):
     assert len(json.loads((tmp_path / "all" / "comparison.json").read_text())["configurations"]) == 1
 
 
+@pytest.mark.slow
 def test_a_job_that_diverges_leaves_one_record(tmp_path):
     """In the folder where it ran, with its traceback; no second folder for the same failure."""
     words = ("optimizer=sgd", "optimizer.lr=1e6,9e5", *TRAINED, "hydra.sweep.dir=all")

@@ -127,8 +127,10 @@ class Comparison:
         keys = [key for key in self.swept if key != "method"]
         if self.split == "test":
             return "Decided by test: only the method and the seed were swept."
-        because = f"because {_and(keys)} {'was' if len(keys) == 1 else 'were'} swept: choosing a setting by test would spoil the test score"
-        text = f"Decided by val{f', {because}' if keys else ''}."
+        text = "Decided by val."
+        if keys:
+            be = "was" if len(keys) == 1 else "were"
+            text = f"Decided by val, because {_and(keys)} {be} swept: choosing a setting by test would spoil the test score."
         if self.unread:
             which = "Test was not read" if len(self.unread) == len(self.sweep.runs) else f"{len(self.unread)} runs did not read test"
             text += f" {which}; to read it for the run that is chosen:"
