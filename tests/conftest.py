@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 METHODS = sorted(path.stem for path in (REPOSITORY / "conf" / "method").glob("*.yaml"))
 SPEC = ImageSpec(channels=1, height=28, width=28, mean=[0.1307], std=[0.3081], classes=[str(i) for i in range(10)], label_changing=[])
 CPU = Device.choose("cpu", "32")
+torch.set_num_threads(1)  # two processes share the tests out, and most of their time is imports and small products
 
 TINY = ("experiment=smoke", "pretrain.epochs=0", "evaluation=quick", "evaluation.linear.l2=[1.0e-3]", "evaluation.num_points=50",
         "evaluation.cache=false", "tracking.mode=disabled")  # fmt: skip
@@ -84,10 +85,18 @@ def command(*arguments: str, cwd: Path, wait: bool = True, module: str = "ssl_mn
     env = {k: v for k, v in os.environ.items() if k not in FORGET} | isolate(cwd / "home")
     path = os.pathsep.join(filter(None, [variables.pop("PYTHONPATH", None), str(REPOSITORY)]))
     words = [sys.executable, "-m", module, *arguments]
-    env |= {"PYTHONPATH": path} | variables
+    env |= {"PYTHONPATH": path, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} | variables
     if not wait:
         return subprocess.Popen(words, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """The shared sweep takes two minutes: what looks at it is slow."""
+    for item in items:
+        if "sweep" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -37,9 +37,9 @@ def files(folder):
 
 
 LINES = {
-    ("seed=a",): "seed must be a whole number, got 'a'",
-    ("seed=1.5",): "seed must be a whole number, got 1.5",
-    ("seed=null",): "seed must be a whole number, got None",
+    ("seed=a",): "seed must be a whole number like 0, got 'a'",
+    ("seed=1.5",): "seed must be a whole number like 0, got 1.5",
+    ("seed=null",): "seed must be a whole number like 0, got None",
     ("pretrain=5",): "pretrain holds settings of its own",
     ("~data",): "data cannot be removed",
     ("+choices=5",): "there is no setting choices",

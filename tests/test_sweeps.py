@@ -4,7 +4,10 @@ import json
 import signal
 import time
 
+import pytest
 from conftest import METHODS, TINY, command
+
+pytestmark = pytest.mark.slow
 
 
 def finished(sweep):
