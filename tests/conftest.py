@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -78,6 +79,11 @@ def _isolated(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     for name, value in isolate(tmp_path / "home").items():
         monkeypatch.setenv(name, value)
+    root = logging.getLogger()  # which Hydra configures in a process that runs the command
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def command(*arguments: str, cwd: Path, wait: bool = True, module: str = "ssl_mnist", **variables: str) -> Any:
