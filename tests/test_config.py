@@ -387,3 +387,15 @@ def test_an_optimizer_that_refuses_its_settings_is_named():
 
 def test_tiny_is_what_it_says():
     assert compose(*TINY)["pretrain"]["epochs"] == 0 and set(compose(*TINY)["evaluation"]) >= {"linear", "knn", "test"}
+
+
+def test_what_comes_after_training_is_not_imported_before_it():
+    """scikit-learn and matplotlib take a second and a half that the first step need not wait for."""
+    code = """
+import sys, ssl_mnist.config
+ssl_mnist.config.check(ssl_mnist.compose())
+import ssl_mnist.build, ssl_mnist.training.loop
+print(*({"sklearn", "matplotlib"} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""

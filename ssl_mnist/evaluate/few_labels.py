@@ -1,10 +1,9 @@
 """Linear probes with few labels: n labels in all, whatever is chosen is chosen inside them."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -12,6 +11,9 @@ from ssl_mnist.data import draw
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
 from ssl_mnist.evaluate.linear import check_l2, select, standardiser
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 
 class FewLabels(Probe):
@@ -46,6 +48,8 @@ class FewLabels(Probe):
                 )
 
     def fit(self, train: Labelled, val: Labelled) -> Fitted:
+        import sklearn.linear_model  # noqa: F401  # its libraries have to be there to be limited
+
         with threadpool_limits(1):  # two BLAS threads take eight times as long on matrices this small
             models = {
                 self.score(num): [self._fit(train, val, self._drawn(train, num, seed)) for seed in range(self.num_draws)]
@@ -73,6 +77,9 @@ class FewLabels(Probe):
 
     def _cross_validated(self, inputs: np.ndarray, labels: np.ndarray, num_folds: int) -> float:
         """The L2 with the lowest mean cross-entropy on held-out folds."""
+        from sklearn.metrics import log_loss
+        from sklearn.model_selection import StratifiedKFold
+
         folds = list(StratifiedKFold(num_folds, shuffle=True, random_state=0).split(inputs, labels))
 
         def loss(l2: float) -> float:
@@ -85,8 +92,10 @@ class FewLabels(Probe):
         return min(sorted(self.l2, reverse=True), key=loss)
 
 
-def _regression(l2: float, num: int) -> LogisticRegression:
+def _regression(l2: float, num: int) -> "LogisticRegression":
     """With our objective, mean cross-entropy + l2 / 2 ||W||^2."""
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(C=1 / (l2 * num), max_iter=1000)
 
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,6 +32,9 @@ class Clusters:
 
     def __init__(self, embeddings: Tensor, labels: Tensor, num_classes: int) -> None:
         """embeddings (N, D), labels (N,)."""
+        from scipy.optimize import linear_sum_assignment  # here, since the first training step need not wait for them
+        from sklearn.cluster import KMeans
+
         self.kmeans = KMeans(num_classes, n_init=5, random_state=0)
         found = self.kmeans.fit_predict(_unit(embeddings))
         counts = np.zeros((num_classes, num_classes), dtype=np.int64)  # row: cluster, column: class

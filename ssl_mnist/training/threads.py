@@ -62,11 +62,12 @@ def choose_threads(setting: int | Literal["auto"]) -> Threads:
 
 
 def limit_scikit_learn() -> "threadpool_limits":
-    """A context in which scikit-learn, numpy and scipy compute with as many threads as torch; enter it once they are imported.
+    """A context in which scikit-learn, numpy and scipy compute with as many threads as torch.
 
     They bring OpenMP and BLAS libraries of their own. On two cores that other processes kept busy, t-SNE of 500 points took 25 to 65 s with
     two threads, and 3 to 5 s with one.
     """
+    import sklearn.cluster  # noqa: F401  # which loads the libraries
     import torch
     from threadpoolctl import threadpool_limits
 
