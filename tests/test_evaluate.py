@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, experiment, settings
+from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -384,9 +385,7 @@ def watched_fits(monkeypatch):
     watch(linear, "fit")
     watch(few_labels, "_regression")
     watch(protocol.Labelled, "__init__")  # the features of train and val, which are not test's
-    import ssl_mnist.evaluate.kmeans
-
-    watch(ssl_mnist.evaluate.kmeans.KMeans, "fit_predict")
+    watch(KMeans, "fit_predict")
     return events
 
 
