@@ -122,7 +122,11 @@ def _check_jobs(config: DictConfig) -> int:
     jobs = BasicSweeper.split_arguments(OverridesParser.create(config_loader=loader).parse_overrides(words), None)[0]
     if not jobs:
         raise UserError("the sweep has no job: one of its lists, ranges or globs is empty")
-    check_names(settings_of(loader.load_sweep_config(config, list(jobs[0])), config.hydra))
+    first = loader.load_sweep_config(config, list(jobs[0]))
+    check_names(settings_of(first, config.hydra))
+    subdir = os.path.normpath(str(OmegaConf.to_container(first.hydra.sweep, resolve=False)["subdir"]))  # type: ignore[index, call-overload]
+    if subdir.startswith("..") or os.path.isabs(subdir):
+        raise UserError(f"hydra.sweep.subdir={subdir} leads out of the sweep's folder; name a folder below it, such as ${{hydra:job.num}}")
     sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     raw = f"{sweep['dir']}/{sweep['subdir']}"  # type: ignore[index, call-overload]
     if re.search(r"hydra[.:]job\.(num|id)", raw) or len(jobs) == 1:
@@ -183,7 +187,11 @@ def line_of(error: BaseException) -> str:
     text = str(error)
     if "file is not a database" in text:  # SQLite's words, which do not name it
         return f"{Folders.sweep or Path('.')}/optuna.db is not a database of optuna's; choose another hydra.sweep.dir"
-    if isinstance(error, MemoryError) or "can't allocate memory" in text or type(error).__name__ == "OutOfMemoryError":
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in text for words in ("can't allocate memory", "failed to map segment"))  # torch's, and the loader's of its libraries
+    ):
         return "out of memory; lower pretrain.batch_size, or choose a smaller encoder"
     return explain(error) if isinstance(error, OSError) else record.one_line(error)
 

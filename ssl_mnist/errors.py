@@ -68,6 +68,8 @@ def explain(error: BaseException) -> str:
         return f"{_key(text)}the environment variable {unset[1]} is not set"
     if unknown := re.search(r"(?:Unsupported interpolation type|Interpolation key) '?([^'\s]+)'?", text):
         return f"{_key(text)}${{{unknown[1]}}} cannot be resolved"
+    if "Recursive interpolation" in text:
+        return f"{_key(text)}an interpolation ${{...}} leads back to itself"
     if "interpolation" in text.lower():
         return f"{_key(text)}{' '.join(text.split(chr(10))[0].split())}"
     if isinstance(error, OSError) and error.errno:

@@ -3,13 +3,24 @@
 Shapes: images (N, C, H, W) in [0, 1], points (N, 2), labels (N,) with the index of a class, K classes.
 """
 
+# ruff: noqa: E402
+import contextlib
 import math
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+_backend = os.environ.pop("MPLBACKEND", None)  # none is needed here, and one that matplotlib does not know ends its import
+import matplotlib
+
+if _backend is not None:
+    os.environ["MPLBACKEND"] = _backend
+    with contextlib.suppress(ValueError):
+        matplotlib.rcParams["backend"] = _backend
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font

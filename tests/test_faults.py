@@ -56,6 +56,8 @@ LINES = {
     ("-m", "seed=range(0)"): "the sweep has no job",
     ("-m", "seed=0,1", "hydra.sweeper.max_batch_size=0"): "hydra.sweeper.max_batch_size must be at least 1",
     ("-m", "pretrain.warmup=0,0.1", "hydra.sweep.subdir=s${seed}"): "give several jobs the folder",
+    ("-m", "seed=0", "hydra.sweep.subdir=../x"): "leads out of the sweep's folder",
+    ("seed=${seed}",): "leads back to itself",
 }
 
 

@@ -380,3 +380,11 @@ assert "matplotlib.pyplot" not in sys.modules
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("backend", "kept"), [("nope", False), ("svg", True)])
+def test_no_backend_is_needed(backend, kept):
+    """One that matplotlib does not know ends nothing; one that it knows is still the one that pyplot takes."""
+    code = "import ssl_mnist.plots, matplotlib; print(matplotlib.get_backend())"
+    result = subprocess.run([sys.executable, "-c", code], env=os.environ | {"MPLBACKEND": backend}, capture_output=True, text=True)
+    assert result.returncode == 0 and (result.stdout.strip() == backend) == kept, result.stderr
