@@ -1,6 +1,6 @@
 """Parameter groups, the optimizer and the learning-rate schedule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lightly.utils.lars import LARS
@@ -11,14 +11,28 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_mnist.errors import UserError
 
+UNDECAYED = ("bias", "pos_embed", "pos_embedding", "_token", "_tokens")  # ends of parameters' names
+
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Weights, which decay as the optimizer says, and biases and BatchNorm's parameters, which never do."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    """Weights, which decay as the optimizer says, and what never does: biases, norms, position embeddings and class tokens.
+
+    Those are parameters of one dimension, those with a name in UNDECAYED, and those that a part of the module (one of timm, say) names
+    in its method `no_weight_decay`. Both groups are in the order of `module.parameters()`.
+    """
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    declared = {f"{prefix}.{name}".lstrip(".") for prefix, part in module.named_modules() for name in _no_weight_decay(part)}
+    still = {name for name, p in named.items() if p.ndim <= 1 or name.endswith(UNDECAYED) or name in declared}
     return [
-        {"params": [p for p in parameters if p.ndim > 1]},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for name, p in named.items() if name not in still]},
+        {"params": [p for name, p in named.items() if name in still], "weight_decay": 0.0},
     ]
+
+
+def _no_weight_decay(module: nn.Module) -> Iterable[str]:
+    """Names of parameters of the module, in its own terms."""
+    method = getattr(module, "no_weight_decay", None)
+    return method() if callable(method) else ()
 
 
 def make_optimizer(
