@@ -9,8 +9,7 @@ from conftest import CPU, METHODS, SPEC, experiment
 from torch import nn
 from torch.nn import functional as F
 
-from ssl_mnist.encoders import Encoder, max_pool
-from ssl_mnist.errors import UserError
+from ssl_mnist.encoders import Encoder, Features, max_pool
 from ssl_mnist.methods.base import losses
 from ssl_mnist.methods.rotation import Rotation, rotate
 from ssl_mnist.methods.simclr import similarities
@@ -205,7 +204,7 @@ def test_an_encoder_refuses_what_is_no_image(images, words):
         encoder().eval()(images)
 
 
-@pytest.mark.parametrize("num", [4, 7, 14])
+@pytest.mark.parametrize("num", [1, 2, 4, 7, 14])
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_max_pool_is_adaptive_max_pooling(num, size):
     """The same maxima, and the same gradient where no two values are equal."""
@@ -217,9 +216,19 @@ def test_max_pool_is_adaptive_max_pooling(num, size):
     torch.testing.assert_close(first, second)
 
 
-def test_an_encoder_without_decoder_is_named():
-    with pytest.raises(UserError, match="method=autoencoder needs an encoder with a decoder; Encoder has none"):
-        Encoder(SPEC).decoder()
+class _Plain(Encoder):
+    """An encoder that says nothing of a decoder."""
+
+    dim = 5
+
+    def features(self, images):
+        return Features(images.flatten(1)[:, :5])
+
+
+def test_any_encoder_has_a_decoder():
+    restored = _Plain(SPEC).decoder()(torch.randn(4, 5))
+    assert restored.shape == (4, 1, 28, 28)
+    assert restored.min() >= 0 and restored.max() <= 1
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,4 +1,4 @@
-"""Decoders: embeddings (B, D) -> images (B, C, H, W) in [0, 1], each the mirror of an encoder."""
+"""Decoders: embeddings (B, D) -> images (B, C, H, W) in [0, 1]: the mirrors of some encoders, and one for any other."""
 
 from torch import nn
 
@@ -27,3 +27,20 @@ def mlp_decoder(widths: list[int], spec: ImageSpec) -> nn.Module:
         layers += [nn.Linear(num_in, num_out, bias=False), nn.BatchNorm1d(num_out), nn.ReLU(inplace=True)]
     shape = (spec.channels, spec.height, spec.width)
     return nn.Sequential(*layers, nn.Linear(widths[0], spec.channels * spec.height * spec.width), nn.Unflatten(1, shape), nn.Sigmoid())
+
+
+def generic_decoder(dim: int, spec: ImageSpec) -> nn.Module:
+    """A linear layer to a map of at most 4 x 4, then convolutions, each after up-sampling to twice the size.
+
+    The full-size map is 16 channels wide, each smaller one twice as wide, up to 256.
+    """
+    sizes = [(spec.height, spec.width)]
+    while max(sizes[-1]) > 4:
+        height, width = sizes[-1]
+        sizes.append((-(-height // 2), -(-width // 2)))
+    widths = [min(16 * 2**i, 256) for i in range(len(sizes))]  # of the map of each of the sizes
+    height, width = sizes.pop()
+    layers: list[nn.Module] = [nn.Linear(dim, widths[-1] * height * width), nn.Unflatten(1, (widths[-1], height, width))]
+    for i in reversed(range(len(sizes))):
+        layers += [nn.Upsample(size=sizes[i], mode="nearest"), *conv_block(widths[i + 1], widths[i], 1)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[0], spec.channels, 3, 1, 1), nn.Sigmoid())
