@@ -72,7 +72,7 @@ def load_encoder(path: str | Path, allow: tuple[str, ...] = ()) -> Encoder:
     kind = getattr(import_module(module), name, None)
     if not (isinstance(kind, type) and issubclass(kind, Encoder)):
         raise UserError(f"{refused}: {saved['class']} is no encoder")
-    encoder = kind(**saved["arguments"], spec=ImageSpec(**saved["spec"]))
+    encoder = kind(**kind.arguments_to_load(saved["arguments"]), spec=ImageSpec(**saved["spec"]))
     encoder.load_state_dict(weights)
     return encoder.requires_grad_(False).eval()
 
