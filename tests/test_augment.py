@@ -29,13 +29,13 @@ OPS = {
     f"{name}.{op}": node
     for name in SETS
     for op, node in settings(f"augmentation={name}")["augmentation"].items()
-    if op not in ("_target_", "omit")
+    if isinstance(node, dict)
 }  # fmt: skip
 WIDE = ImageSpec(3, 20, 36, [0.5] * 3, [0.2] * 3, ["a", "b"], [])
 
 
 def build(op, spec=SPEC, **changes) -> Augmentation:
-    return Augmentation(spec, None, op=instantiate(OPS[op], _convert_="all", **changes))
+    return Augmentation(spec, None, "zeros", op=instantiate(OPS[op], _convert_="all", **changes))
 
 
 @pytest.fixture
@@ -119,16 +119,31 @@ def test_ops_act_in_their_order(images):
     moved = F.pad(images[..., 7:], (0, 7))
     for names, expected in ((("left", "flip"), moved.flip(3)), (("flip", "left"), F.pad(images.flip(3)[..., 7:], (0, 7)))):
         ops = {"left": Left(1.0), "flip": HorizontalFlip(1.0)}
-        torch.testing.assert_close(Augmentation(SPEC, None, **{n: ops[n] for n in names})(images), expected, atol=1e-5, rtol=0)
-    erased = Augmentation(SPEC, None, left=Left(1.0), erase=Erasing([1.0, 1.0], 1.0), flip=HorizontalFlip(1.0))(images)
+        torch.testing.assert_close(Augmentation(SPEC, None, "zeros", **{n: ops[n] for n in names})(images), expected, atol=1e-5, rtol=0)
+    erased = Augmentation(SPEC, None, "zeros", left=Left(1.0), erase=Erasing([1.0, 1.0], 1.0), flip=HorizontalFlip(1.0))(images)
     assert erased.abs().max() == 0
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_padding_is_grid_samples(padding, images):
+    """To the bit: what `grid_sample` itself reads, at the same grid."""
+
+    class Far(GeometricOp):
+        def forward(self, grid):
+            return grid * 1.7 + 0.3
+
+    grid = Far(1.0)(base.identity_grid(28, 28, images.device)).expand(-1, len(images), -1, -1).permute(1, 2, 3, 0)
+    expected = F.grid_sample(images, grid, padding_mode=padding, align_corners=False)
+    if padding == "zeros":
+        assert torch.equal(expected, F.grid_sample(images, grid, align_corners=False)) and (expected == 0).float().mean() > 0.5
+    assert torch.equal(Augmentation(SPEC, None, padding, far=Far(1.0))(images), expected)
 
 
 def test_affine_agrees_with_torch(images):
     """Its matrices, through torch's own affine_grid, give the same images."""
     op = Affine(degrees=40.0, scale=[0.7, 1.4], stretch=0.3, shear=0.4, translate=0.2, p=1.0)
     torch.manual_seed(0)
-    ours = Augmentation(SPEC, None, op=op)(images)
+    ours = Augmentation(SPEC, None, "zeros", op=op)(images)
     torch.manual_seed(0)
     linear, shift = op.matrices(images, len(images))
     theta = torch.cat([linear, shift[:, None]], dim=1).permute(2, 0, 1)  # (B, 2, 3)
@@ -157,7 +172,7 @@ def test_a_crop_is_a_part_of_the_image_at_full_size():
     ramp = torch.linspace(-1, 1, 57)[1::2]  # pixel centres, 28 of them
     places = torch.stack([ramp.expand(28, 28), ramp[:, None].expand(28, 28)])[None].expand(500, -1, -1, -1)
     spec = ImageSpec(2, 28, 28, [0.0] * 2, [1.0] * 2, ["a", "b"], [])
-    views = Augmentation(spec, None, crop=RandomResizedCrop([0.25, 0.25], 1.0))(places)
+    views = Augmentation(spec, None, "zeros", crop=RandomResizedCrop([0.25, 0.25], 1.0))(places)
     inner = views[..., 1:-1, 1:-1]  # where no interpolation touches what lies outside
     step = (inner[:, 0, :, 1:] - inner[:, 0, :, :-1]).mean((1, 2))
     torch.testing.assert_close(step, torch.full((500,), 1 / 28), atol=1e-4, rtol=0)  # half of 2 / 28
@@ -189,7 +204,7 @@ def test_erasing_blacks_out_one_rectangle():
 
 
 def test_flip_is_torch_flip(images):
-    torch.testing.assert_close(Augmentation(SPEC, None, op=HorizontalFlip(p=1.0))(images), images.flip(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(Augmentation(SPEC, None, "zeros", op=HorizontalFlip(p=1.0))(images), images.flip(3), atol=1e-5, rtol=0)
 
 
 FACTORS = {"brightness": TF.adjust_brightness, "contrast": TF.adjust_contrast, "saturation": TF.adjust_saturation}
@@ -247,7 +262,7 @@ def test_images_that_are_not_square(op):
 
 def test_a_flip_and_a_box_of_wide_images():
     images = torch.rand(8, 3, 20, 36)
-    torch.testing.assert_close(Augmentation(WIDE, None, op=HorizontalFlip(1.0))(images), images.flip(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(Augmentation(WIDE, None, "zeros", op=HorizontalFlip(1.0))(images), images.flip(3), atol=1e-5, rtol=0)
     box = Erasing(side=[0.5, 0.5], p=1.0)(torch.ones(50, 3, 20, 36)) == 0
     assert torch.equal(box[:, 0], box[:, 2])
     height, width = (box[:, 0].any(axis).sum(1) for axis in (2, 1))
@@ -265,8 +280,9 @@ def test_a_flip_and_a_box_of_wide_images():
         (lambda: StrokeThickness(1.1, 1.0), r"strength must be in \[0, 1\], got 1.1"),
         (lambda: Affine(float("inf"), [1.0, 1.0], 0.0, 0.0, 0.0, 1.0), r"degrees must be in \[0, 360\], got inf"),
         (lambda: ColorJitter(0.1, 2.0, 0.1, 1.0), r"contrast must be in \[0, 1\], got 2.0"),
-        (lambda: Augmentation(SPEC, None, jitter=ColorJitter(0.1, 0.1, 0.1, 1.0)), "augmentation.jitter needs images of 3 channels"),
-        (lambda: Augmentation(SPEC, None, op=torch.nn.ReLU()), r"augmentation\.op must be a GeometricOp or a PixelOp"),
+        (lambda: Augmentation(SPEC, None, "zeros", jitter=ColorJitter(0.1, 0.1, 0.1, 1.0)), "augmentation.jitter needs images of 3 channels"),
+        (lambda: Augmentation(SPEC, None, "wrap"), r"augmentation\.padding must be one of zeros, border, reflection, got wrap"),
+        (lambda: Augmentation(SPEC, None, "zeros", op=torch.nn.ReLU()), r"augmentation\.op must be a GeometricOp or a PixelOp"),
     ],
 )  # fmt: skip
 def test_bad_ops_are_named(make, words):
@@ -277,7 +293,7 @@ def test_bad_ops_are_named(make, words):
 def test_an_op_can_be_left_out():
     assert list(experiment("augmentation=digits", "augmentation.omit=elastic").augmentation.ops) == ["affine", "stroke", "erase"]
     with pytest.raises(UserError, match=r"augmentation\.omit must be null or one of still, got flip"):
-        Augmentation(SPEC, "flip", still=HorizontalFlip(p=0.0))
+        Augmentation(SPEC, "flip", "zeros", still=HorizontalFlip(p=0.0))
 
 
 def test_label_changing_ops_are_found_by_their_class():

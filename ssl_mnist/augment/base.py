@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from ssl_mnist.data import ImageSpec
 from ssl_mnist.errors import UserError
 
+PADDINGS = ("zeros", "border", "reflection")
+
 
 class Op(nn.Module):
     """One named augmentation. `p`: the probability with which it acts on an image; `channels`: how many it needs, None for any."""
@@ -69,11 +71,11 @@ def check_bounds(low: float, high: float, **values: float) -> None:
 class Augmentation(nn.Module):
     """Named ops, applied in order. Each call returns one new view of each image.
 
-    spec: of the images; omit: the name of an op to leave out, or None. Raises UserError where an op does not fit the images, or where
-    there is none to leave out.
+    spec: of the images; omit: the name of an op to leave out, or None; padding: what geometric ops read outside the image, zeros (black),
+    border (the nearest pixel) or reflection. Raises UserError where an op does not fit the images, or where there is none to leave out.
     """
 
-    def __init__(self, spec: ImageSpec, omit: str | None, **ops: Op) -> None:
+    def __init__(self, spec: ImageSpec, omit: str | None, padding: str, **ops: Op) -> None:
         super().__init__()
         for name, op in ops.items():
             if not isinstance(op, GeometricOp | PixelOp):
@@ -84,6 +86,9 @@ class Augmentation(nn.Module):
                 )
         if omit is not None and omit not in ops:
             raise UserError(f"augmentation.omit must be null or one of {', '.join(ops) or 'none: there are no ops'}, got {omit}")
+        if padding not in PADDINGS:
+            raise UserError(f"augmentation.padding must be one of {', '.join(PADDINGS)}, got {padding}")
+        self.padding = padding
         self.ops = nn.ModuleDict({name: op for name, op in ops.items() if name != omit})
 
     def forward(self, images: Tensor) -> Tensor:
@@ -94,8 +99,8 @@ class Augmentation(nn.Module):
             if isinstance(op, GeometricOp):
                 geometry.append(op)
                 continue
-            views, geometry = op(warp(views, geometry)), []
-        views = warp(views, geometry)
+            views, geometry = op(warp(views, geometry, self.padding)), []
+        views = warp(views, geometry, self.padding)
         return views.clone() if views is images else views
 
     def of_kinds(self, kinds: Sequence[str]) -> list[str]:
@@ -110,8 +115,8 @@ def identity_grid(height: int, width: int, device: torch.device) -> Tensor:
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])[:, None]
 
 
-def warp(images: Tensor, geometry: Sequence[Op]) -> Tensor:
-    """One bilinear `grid_sample` for all of `geometry`; what lies outside the image is 0.
+def warp(images: Tensor, geometry: Sequence[Op], padding: str) -> Tensor:
+    """One bilinear `grid_sample` for all of `geometry`. padding: as of `Augmentation`.
 
     The first op is to act first, so its map from output to input point comes last.
     """
@@ -120,4 +125,4 @@ def warp(images: Tensor, geometry: Sequence[Op]) -> Tensor:
     grid = identity_grid(images.shape[2], images.shape[3], images.device).expand(2, len(images), -1, -1)
     for op in reversed(geometry):
         grid = op(grid)
-    return F.grid_sample(images, grid.permute(1, 2, 3, 0), align_corners=False)
+    return F.grid_sample(images, grid.permute(1, 2, 3, 0), padding_mode=padding, align_corners=False)
