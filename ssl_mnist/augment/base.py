@@ -2,7 +2,7 @@
 
 Two kinds of op. A geometric op maps the grid of sampling points, and neighbouring geometric ops share one `grid_sample`, so that an
 image is interpolated once. A pixel op maps the images. Ops act in the order in which they are named, each on an image with probability
-`p`. All randomness comes from torch's generator of the images' device.
+`p`; one whose p is 0 takes no time and no random numbers. All randomness comes from torch's generator of the images' device.
 
 Shapes: B batch, C channels, H and W image size; a grid is (2, B, H, W), x then y, in [-1, 1] from the first pixel's edge to the last's.
 """
@@ -96,6 +96,8 @@ class Augmentation(nn.Module):
         views = images
         geometry: list[Op] = []
         for op in self.ops.values():
+            if op.p == 0:
+                continue
             if isinstance(op, GeometricOp):
                 geometry.append(op)
                 continue
@@ -104,8 +106,8 @@ class Augmentation(nn.Module):
         return views.clone() if views is images else views
 
     def of_kinds(self, kinds: Sequence[str]) -> list[str]:
-        """Names of the ops whose class is among `kinds`."""
-        return [name for name, op in self.ops.items() if type(op).__name__ in kinds]
+        """Names of the ops whose class is among `kinds` and whose p is above 0."""
+        return [name for name, op in self.ops.items() if op.p > 0 and type(op).__name__ in kinds]
 
 
 @lru_cache(maxsize=8)
