@@ -1,5 +1,8 @@
 """Augmentations: what they keep, what they move, and that parameters and on/off are sampled per image."""
 
+import functools
+import math
+
 import pytest
 import torch
 from conftest import SPEC, experiment, settings
@@ -176,11 +179,55 @@ def test_a_crop_is_a_part_of_the_image_at_full_size():
     ramp = torch.linspace(-1, 1, 57)[1::2]  # pixel centres, 28 of them
     places = torch.stack([ramp.expand(28, 28), ramp[:, None].expand(28, 28)])[None].expand(500, -1, -1, -1)
     spec = ImageSpec(2, 28, 28, [0.0] * 2, [1.0] * 2, ["a", "b"], [])
-    views = Augmentation(spec, None, "zeros", crop=RandomResizedCrop([0.25, 0.25], 1.0))(places)
+    views = Augmentation(spec, None, "zeros", crop=RandomResizedCrop([0.25, 0.25], [1.0, 1.0], 1.0))(places)
     inner = views[..., 1:-1, 1:-1]  # where no interpolation touches what lies outside
     step = (inner[:, 0, :, 1:] - inner[:, 0, :, :-1]).mean((1, 2))
     torch.testing.assert_close(step, torch.full((500,), 1 / 28), atol=1e-4, rtol=0)  # half of 2 / 28
     assert inner.abs().max() < 1 and inner.amax((2, 3)).max() > 0.9 and inner.amin((2, 3)).min() < -0.9
+
+
+@pytest.mark.parametrize("height,width", [(28, 28), (20, 40), (40, 20)])
+def test_crops_have_the_area_and_aspect_asked_for_in_pixels(height, width):
+    """An affine map of the grid: its scale is the crop's sides, its shift the crop's centre. Sides are cut to the image's."""
+    torch.manual_seed(0)
+    grid = base.identity_grid(height, width, torch.device("cpu")).expand(2, 4000, -1, -1)
+    crop = RandomResizedCrop([0.1, 0.3], [0.5, 1.5], 1.0)(grid)
+    w = (crop[0, :, 0, -1] - crop[0, :, 0, 0]) / (grid[0, 0, 0, -1] - grid[0, 0, 0, 0]) * width  # (B,) pixels
+    h = (crop[1, :, -1, 0] - crop[1, :, 0, 0]) / (grid[1, 0, -1, 0] - grid[1, 0, 0, 0]) * height
+    cut = (w > width - 1e-3) | (h > height - 1e-3)
+    assert cut.float().mean() < 0.2 and w.max() <= width + 1e-3 and h.max() <= height + 1e-3
+    area, log_aspect = (w * h / (width * height))[~cut], (w / h).log()[~cut]
+    assert area.min() > 0.0999 and area.max() < 0.3001
+    assert log_aspect.min() > math.log(0.5) - 1e-3 and log_aspect.max() < math.log(1.5) + 1e-3
+    if height == width:  # nothing was cut: the log of the aspect is uniform
+        assert not cut.any() and abs(log_aspect.mean() - (math.log(0.5) + math.log(1.5)) / 2) < 0.02
+    centre = (crop.amax((2, 3)) + crop.amin((2, 3))) / 2  # (2, B) in [-1, 1]
+    assert (centre[0].abs() + w / width).max() <= 1 + 1e-4 and (centre[1].abs() + h / height).max() <= 1 + 1e-4
+
+
+def test_a_rotation_of_a_wide_image_is_one_in_pixels():
+    """Equals torchvision's to 1e-4, everywhere: both read 0 outside the image."""
+    images = torch.rand(16, 3, 20, 40, generator=torch.Generator().manual_seed(0))
+    op = Affine(degrees=60.0, scale=[1.0, 1.0], stretch=0.0, shear=0.0, translate=0.0, p=1.0)
+    torch.manual_seed(0)
+    found = Augmentation(WIDE, None, "zeros", op=op)(images)
+    torch.manual_seed(0)
+    linear, _ = op.matrices(images, len(images))
+    degrees = torch.rad2deg(torch.atan2(linear[1, 0], linear[0, 0])).tolist()
+    assert max(degrees) > 45 and min(degrees) < -45
+    rotate = functools.partial(TF.affine, translate=[0, 0], scale=1.0, shear=[0.0, 0.0], interpolation=TF.InterpolationMode.BILINEAR)
+    expected = torch.stack([rotate(image, -angle) for image, angle in zip(images, degrees, strict=True)])
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_elastic_pushes_alike_along_both_axes_of_a_wide_image():
+    """In pixels, up to the strength's share of the shorter side; the field is as smooth along one axis as along the other."""
+    still = base.identity_grid(20, 40, torch.device("cpu")).expand(2, 500, -1, -1)
+    push = (Elastic(strength=[0.1, 0.1], knots=5, p=1.0)(still) - still) * torch.tensor([20.0, 10.0]).view(2, 1, 1, 1)  # pixels
+    for axis in push:
+        assert 1.5 < axis.abs().max() <= 2 + 1e-4
+    slope = push.diff(dim=3).std() / push.diff(dim=2).std()
+    assert 0.9 < slope < 1.1
 
 
 def test_stroke_thickens_and_thins():
@@ -278,13 +325,14 @@ def test_a_flip_and_a_box_of_wide_images():
     [
         (lambda: HorizontalFlip(p=1.5), r"p must be in \[0, 1\], got 1.5"),
         (lambda: HorizontalFlip(p=float("nan")), r"p must be in \[0, 1\], got nan"),
-        (lambda: RandomResizedCrop([0.5, 0.2], 1.0), r"area must be \[low, high\] with 0.001 <= low <= high <= 1, got \[0.5, 0.2\]"),
+        (lambda: RandomResizedCrop([0.5, 0.2], [1.0, 1.0], 1.0), r"area must be \[low, high\] with 0.001 <= .* <= 1, got \[0.5, 0.2\]"),
+        (lambda: RandomResizedCrop([0.5, 1.0], [0.0, 1.0], 1.0), r"aspect must be \[low, high\] with 0.01 <= low <= high <= 100"),
         (lambda: Erasing([0.5], 1.0), r"side must be \[low, high\]"),
         (lambda: Elastic([0.0, 0.1], 1, 1.0), r"knots must be in \[2, 64\], got 1"),
         (lambda: StrokeThickness(1.1, 1.0), r"strength must be in \[0, 1\], got 1.1"),
         (lambda: Affine(float("inf"), [1.0, 1.0], 0.0, 0.0, 0.0, 1.0), r"degrees must be in \[0, 360\], got inf"),
         (lambda: ColorJitter(0.1, 2.0, 0.1, 1.0), r"contrast must be in \[0, 1\], got 2.0"),
-        (lambda: Augmentation(SPEC, None, "zeros", jitter=ColorJitter(0.1, 0.1, 0.1, 1.0)), "augmentation.jitter needs images of 3 channels"),
+        (lambda: Augmentation(SPEC, None, "zeros", jitter=ColorJitter(0.1, 0.1, 0.1, 1.0)), "jitter needs images of 3 channels"),
         (lambda: Augmentation(SPEC, None, "wrap"), r"augmentation\.padding must be one of zeros, border, reflection, got wrap"),
         (lambda: Augmentation(SPEC, None, "zeros", op=torch.nn.ReLU()), r"augmentation\.op must be a GeometricOp or a PixelOp"),
     ],

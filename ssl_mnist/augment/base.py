@@ -54,6 +54,13 @@ def uniform(like: Tensor, num: int, low: float, high: float) -> Tensor:
     return torch.rand(num, device=like.device) * (high - low) + low
 
 
+def log_uniform(like: Tensor, num: int, low: float, high: float) -> Tensor:
+    """(num,) numbers in [low, high) whose logarithms are uniform. Where low is high, no random numbers are drawn."""
+    if low == high:
+        return torch.full((num,), float(low), device=like.device)
+    return uniform(like, num, math.log(low), math.log(high)).exp()
+
+
 def check_range(name: str, bounds: Sequence[float], low: float, high: float) -> tuple[float, float]:
     """bounds as (low, high). Raises UserError unless low <= bounds[0] <= bounds[1] <= high."""
     if len(bounds) != 2 or not low <= bounds[0] <= bounds[1] <= high:
@@ -107,7 +114,7 @@ class Augmentation(nn.Module):
 
     def of_kinds(self, kinds: Sequence[str]) -> list[str]:
         """Names of the ops whose class is among `kinds` and whose p is above 0."""
-        return [name for name, op in self.ops.items() if op.p > 0 and type(op).__name__ in kinds]
+        return [name for name, op in self.ops.items() if op.p != 0 and type(op).__name__ in kinds]
 
 
 @lru_cache(maxsize=8)

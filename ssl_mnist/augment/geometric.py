@@ -1,4 +1,8 @@
-"""Geometric augmentations: each maps the grid of sampling points (2, B, H, W)."""
+"""Geometric augmentations: each maps the grid of sampling points (2, B, H, W).
+
+The grid is 2 wide and 2 high whatever the image's shape. Where an image is not square, rotations, shears, displacements and crops are
+scaled by H and W, so that they are what they say in pixels.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ssl_mnist.augment.base import GeometricOp, check_bounds, check_range, uniform
+from ssl_mnist.augment.base import GeometricOp, check_bounds, check_range, log_uniform, uniform
 
 
 class Affine(GeometricOp):
@@ -26,7 +30,7 @@ class Affine(GeometricOp):
         self.degrees, self.stretch, self.shear, self.translate = degrees, stretch, shear, translate
 
     def matrices(self, like: Tensor, num: int) -> tuple[Tensor, Tensor]:
-        """Linear parts (2, 2, B) and shifts (2, B) of the maps from output to input point."""
+        """Linear parts (2, 2, B), of pixels, and shifts (2, B), of the grid, of the maps from output to input point."""
         act = self.selected(like, num)
         angle = uniform(like, num, -self.degrees, self.degrees) * (math.pi / 180) * act
         zoom = uniform(like, num, math.log(self.scale[0]), math.log(self.scale[1]))
@@ -42,6 +46,8 @@ class Affine(GeometricOp):
     def forward(self, grid: Tensor) -> Tensor:
         linear, shift = self.matrices(grid, grid.shape[1])
         (a, b), (c, d) = linear[..., None, None]
+        height, width = grid.shape[2:]
+        b, c = b * (height / width), c * (width / height)  # from pixels to the grid; 1.0 where the image is square
         x, y = grid
         out = torch.empty(grid.shape, device=grid.device)
         torch.addcmul(shift[0, :, None, None], a, x, out=out[0]).addcmul_(b, y)
@@ -53,7 +59,7 @@ class Elastic(GeometricOp):
     """Elastic deformation: every point moves by a smooth random field, uniform noise on a coarse lattice, interpolated by cubic splines.
 
     After Simard et al. 2003, with a spline in place of the Gaussian. strength: [low, high] of the largest possible displacement, as a
-    fraction of the image's size; knots: lattice points along each axis.
+    fraction of the image's shorter side; knots: lattice points along that side, the longer one has as many a pixel.
     """
 
     def __init__(self, strength: Sequence[float], knots: int, p: float) -> None:
@@ -63,9 +69,12 @@ class Elastic(GeometricOp):
 
     def forward(self, grid: Tensor) -> Tensor:
         _, num, height, width = grid.shape
-        push = 2 * uniform(grid, num, *self.strength) * self.selected(grid, num)  # (B,), in grid units
-        noise = (torch.rand(2, num, self.knots, self.knots, device=grid.device) * 2 - 1) * push[:, None, None]
-        rows, columns = (_spline(self.knots, size, grid.device) for size in (height, width))  # (knots, H), (knots, W)
+        short = min(height, width)
+        push = 2 * uniform(grid, num, *self.strength) * self.selected(grid, num)  # (B,), in grid units of the shorter side
+        push = torch.stack([push * (short / width), push * (short / height)])  # (2, B)
+        vertical, horizontal = (round((self.knots - 1) * size / short) + 1 for size in (height, width))
+        noise = (torch.rand(2, num, vertical, horizontal, device=grid.device) * 2 - 1) * push[..., None, None]
+        rows, columns = _spline(vertical, height, grid.device), _spline(horizontal, width, grid.device)  # (knots, H), (knots, W)
         return (rows.T @ (noise @ columns)).add_(grid)
 
 
@@ -82,17 +91,27 @@ def _spline(knots: int, size: int, device: torch.device) -> Tensor:
 
 
 class RandomResizedCrop(GeometricOp):
-    """Random square crop, resized to the image size. area: [low, high] of its area, as a fraction of the image's."""
+    """Random crop, resized to the image size.
 
-    def __init__(self, area: Sequence[float], p: float) -> None:
+    area: [low, high] of its area, as a fraction of the image's; aspect: [low, high] of its width over its height, both in pixels, sampled
+    log-uniformly. As torchvision's RandomResizedCrop, with two differences: a side longer than the image's is cut to it, where torchvision
+    samples again, up to ten times, and then takes the centre; and sides and place are not rounded to whole pixels.
+    """
+
+    def __init__(self, area: Sequence[float], aspect: Sequence[float], p: float) -> None:
         super().__init__(p)
         self.area = check_range("area", area, 0.001, 1)
+        self.aspect = check_range("aspect", aspect, 0.01, 100)
 
     def forward(self, grid: Tensor) -> Tensor:
-        num = grid.shape[1]
-        side = torch.where(self.selected(grid, num), uniform(grid, num, *self.area).sqrt(), 1.0)
-        centre = (torch.rand(2, num, device=grid.device) * 2 - 1) * (1 - side)
-        return grid * side[:, None, None] + centre[..., None, None]
+        _, num, height, width = grid.shape
+        act = self.selected(grid, num)
+        side = uniform(grid, num, *self.area).sqrt()  # (B,), of the square crop of that area
+        stretch = (log_uniform(grid, num, *self.aspect) * (height / width)).sqrt()  # 1.0 for a square crop of a square image
+        sides = torch.stack([side * stretch, side / stretch]).clamp(max=1)  # (2, B), fractions of W and H
+        sides = torch.where(act, sides, 1.0)
+        centre = (torch.rand(2, num, device=grid.device) * 2 - 1) * (1 - sides)
+        return grid * sides[..., None, None] + centre[..., None, None]
 
 
 class HorizontalFlip(GeometricOp):
