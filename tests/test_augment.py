@@ -35,6 +35,7 @@ OPS = {
     if isinstance(node, dict)
 }  # fmt: skip
 WIDE = ImageSpec(3, 20, 36, [0.5] * 3, [0.2] * 3, ["a", "b"], [])
+TWO = ImageSpec(2, 28, 28, [0.5] * 2, [0.2] * 2, ["a", "b"], [])
 
 
 def build(op, spec=SPEC, **changes) -> Augmentation:
@@ -258,37 +259,69 @@ def test_flip_is_torch_flip(images):
     torch.testing.assert_close(Augmentation(SPEC, None, "zeros", op=HorizontalFlip(p=1.0))(images), images.flip(3), atol=1e-5, rtol=0)
 
 
-FACTORS = {"brightness": TF.adjust_brightness, "contrast": TF.adjust_contrast, "saturation": TF.adjust_saturation}
+CHANGES = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)  # as ColorJitter numbers them
+RGB = ImageSpec(3, 28, 28, [0.5] * 3, [0.2] * 3, ["a", "b"], [])
 
 
-@pytest.mark.parametrize("name,channels", [("brightness", 1), ("brightness", 3), ("contrast", 1), ("contrast", 3), ("saturation", 3)])
-def test_color_jitter_is_torchvisions(name, channels):
-    """Each part at the same factors; a part that is off changes nothing."""
-    images = torch.rand(16, channels, 20, 36, generator=torch.Generator().manual_seed(0))
-    widths = dict.fromkeys(FACTORS, 0.0) | {name: 0.9}
-    torch.manual_seed(0)
-    found = ColorJitter(**widths, p=1.0)(images)
-    torch.manual_seed(0)
-    torch.rand(16)  # which images it acts on
-    factors = {}
-    for part in FACTORS if name == "saturation" else ("brightness", "contrast"):
-        factors[part] = torch.rand(16) * 2 * widths[part] + 1 - widths[part]
-    assert factors[name].min() < 0.5 and factors[name].max() > 1.5
-    expected = torch.stack([FACTORS[name](image, factor.item()) for image, factor in zip(images, factors[name], strict=True)])
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+@pytest.fixture
+def colours():
+    """(64, 3, 28, 28): random colours; greys, black and white, near greys, and pixels with two equal channels, among them."""
+    images = torch.rand(64, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    images[8:12] = images[8:12, :1]
+    images[12:16] = images[12:16].round()
+    images[16], images[17] = 0.0, 1.0
+    images[18] = 0.5 + images[18] * 1e-5
+    for number, (one, other) in enumerate(((0, 1), (1, 2), (2, 0)), start=19):
+        images[number, one] = images[number, other]
+    images[:, :, :2] = images[:, :, :2] * 255 // 1 / 255  # the values that 8 bits have
+    return images
 
 
-def test_color_jitter_is_brightness_then_contrast_then_saturation():
-    images = torch.rand(16, 3, 20, 36, generator=torch.Generator().manual_seed(0))
+def each(images, function, *parameters):
+    """`function` of each image by itself and its parameters."""
+    rows = [parameter.tolist() for parameter in parameters]
+    return torch.stack([function(image, *row) for image, *row in zip(images, *rows, strict=True)])
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_change_of_color_jitter_is_torchvisions(name, channels, colours):
+    """At the same factors, to 1e-5 and hue to 1e-3; of one channel, saturation and hue change nothing."""
+    images = colours[:, :channels]
+    widths = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
+    kind = list(widths).index(name)
+    op = ColorJitter(**widths | {name: 0.5 if name == "hue" else 0.9}, p=1.0)
     torch.manual_seed(0)
-    found = ColorJitter(0.4, 0.5, 0.6, p=1.0)(images)
+    found = op(images)
     torch.manual_seed(0)
-    torch.rand(16)
-    factors = [torch.rand(16) * 2 * width + 1 - width for width in (0.4, 0.5, 0.6)]
-    expected = images.clone()
-    for adjust, numbers in zip(FACTORS.values(), factors, strict=True):
-        expected = torch.stack([adjust(image, number.item()) for image, number in zip(expected, numbers, strict=True)])
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    _, _, factors = op.sample(images, len(images))
+    assert factors[kind].max() - factors[kind].min() > 0.9
+    torch.testing.assert_close(found, each(images, CHANGES[kind], factors[kind]), atol=1e-3 if name == "hue" else 1e-5, rtol=0)
+    assert channels == 3 or name in ("brightness", "contrast") or torch.equal(found, images)
+
+
+def test_color_jitter_makes_its_changes_in_an_order_per_image(colours):
+    """Each of the 24 orders occurs about as often as any other; every image is torchvision's composition in its own, to 1e-3."""
+    op = ColorJitter(0.8, 0.8, 0.8, 0.4, p=0.8)
+    torch.manual_seed(0)
+    found = op(colours)
+    torch.manual_seed(0)
+    act, order, factors = op.sample(colours, len(colours))
+    assert len(order.unique(dim=0)) > 15
+
+    def compose(image, acts, order, factors):
+        for kind in order if acts else ():
+            image = CHANGES[kind](image, factors[kind])
+        return image
+
+    expected = each(colours, compose, act, order, factors.T)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+    assert torch.equal(found[~act], colours[~act]) and 5 < (~act).sum() < 25
+    in_one_order = each(colours, compose, act, torch.arange(4).expand_as(order), factors.T)
+    assert (in_one_order - expected).abs().max() > 0.1, "here the order must matter"
+    _, order, _ = op.sample(colours, 24_000)
+    _, counts = order.unique(dim=0, return_counts=True)
+    assert len(counts) == 24 and counts.min() > 850 and counts.max() < 1150
 
 
 def test_luma_is_torchvisions_grey():
@@ -331,8 +364,9 @@ def test_a_flip_and_a_box_of_wide_images():
         (lambda: Elastic([0.0, 0.1], 1, 1.0), r"knots must be in \[2, 64\], got 1"),
         (lambda: StrokeThickness(1.1, 1.0), r"strength must be in \[0, 1\], got 1.1"),
         (lambda: Affine(float("inf"), [1.0, 1.0], 0.0, 0.0, 0.0, 1.0), r"degrees must be in \[0, 360\], got inf"),
-        (lambda: ColorJitter(0.1, 2.0, 0.1, 1.0), r"contrast must be in \[0, 1\], got 2.0"),
-        (lambda: Augmentation(SPEC, None, "zeros", jitter=ColorJitter(0.1, 0.1, 0.1, 1.0)), "jitter needs images of 3 channels"),
+        (lambda: ColorJitter(0.1, 2.0, 0.1, 0.1, 1.0), r"contrast must be in \[0, 1\], got 2.0"),
+        (lambda: ColorJitter(0.1, 0.1, 0.1, 0.6, 1.0), r"hue must be in \[0, 0.5\], got 0.6"),
+        (lambda: Augmentation(TWO, None, "zeros", jitter=ColorJitter(0, 0, 0.1, 0, 1.0)), "needs images of 1 or 3 channels, .* has 2"),
         (lambda: Augmentation(SPEC, None, "wrap"), r"augmentation\.padding must be one of zeros, border, reflection, got wrap"),
         (lambda: Augmentation(SPEC, None, "zeros", op=torch.nn.ReLU()), r"augmentation\.op must be a GeometricOp or a PixelOp"),
     ],

@@ -8,7 +8,7 @@ Shapes: B batch, C channels, H and W image size; a grid is (2, B, H, W), x then 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -22,9 +22,9 @@ PADDINGS = ("zeros", "border", "reflection")
 
 
 class Op(nn.Module):
-    """One named augmentation. `p`: the probability with which it acts on an image; `channels`: how many it needs, None for any."""
+    """One named augmentation. p: the probability with which it acts on an image; channels: the numbers it can work on, None for any."""
 
-    channels: int | None = None
+    channels: tuple[int, ...] | None = None
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -61,6 +61,18 @@ def log_uniform(like: Tensor, num: int, low: float, high: float) -> Tensor:
     return uniform(like, num, math.log(low), math.log(high)).exp()
 
 
+def apply_where(act: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
+    """`change(images, *parameters)` for the images to act on, the others as they are: (B, C, H, W), in memory of its own.
+
+    act: (B,) bool; parameters: one row an image. On the CPU only those images are computed. A GPU computes all: to count them would
+    have the program wait for it.
+    """
+    if images.device.type != "cpu":
+        return torch.where(act.view(-1, 1, 1, 1), change(images, *parameters), images)
+    index = act.nonzero()[:, 0]
+    return images.index_copy(0, index, change(images[index], *(parameter[index] for parameter in parameters)))
+
+
 def check_range(name: str, bounds: Sequence[float], low: float, high: float) -> tuple[float, float]:
     """bounds as (low, high). Raises UserError unless low <= bounds[0] <= bounds[1] <= high."""
     if len(bounds) != 2 or not low <= bounds[0] <= bounds[1] <= high:
@@ -87,9 +99,10 @@ class Augmentation(nn.Module):
         for name, op in ops.items():
             if not isinstance(op, GeometricOp | PixelOp):
                 raise UserError(f"augmentation.{name} must be a GeometricOp or a PixelOp of ssl_mnist.augment, got {type(op).__name__}")
-            if op.channels not in (None, spec.channels):
+            if op.channels and spec.channels not in op.channels:
+                needed = " or ".join(map(str, op.channels))
                 raise UserError(
-                    f"augmentation.{name} needs images of {op.channels} channels, the data has {spec.channels}: set ~augmentation.{name}"
+                    f"augmentation.{name} needs images of {needed} channels, the data has {spec.channels}: set ~augmentation.{name}"
                 )
         if omit is not None and omit not in ops:
             raise UserError(f"augmentation.omit must be null or one of {', '.join(ops) or 'none: there are no ops'}, got {omit}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssl_mnist.augment.base import PixelOp, check_bounds, check_range, uniform
+from ssl_mnist.augment.base import PixelOp, apply_where, check_bounds, check_range, uniform
 
 
 class StrokeThickness(PixelOp):
@@ -51,35 +51,71 @@ class Erasing(PixelOp):
 
 
 class ColorJitter(PixelOp):
-    """Brightness, contrast and saturation by factors from [1 - x, 1 + x], in this order; each equals torchvision's at the same factor.
+    """Change brightness, contrast, saturation and hue, in an order sampled per image: torchvision's ColorJitter, batched.
 
-    saturation needs colour images. torchvision draws the order too, and has a hue.
+    brightness, contrast, saturation: each a factor from [1 - x, 1 + x]; hue: a shift from [-x, x] of the colour circle, which is 1 around.
+    Saturation and hue are for colour images; on images of one channel they do nothing, as in torchvision.
     """
 
-    def __init__(self, brightness: float, contrast: float, saturation: float, p: float) -> None:
+    def __init__(self, brightness: float, contrast: float, saturation: float, hue: float, p: float) -> None:
         super().__init__(p)
         check_bounds(0, 1, brightness=brightness, contrast=contrast, saturation=saturation)
-        self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
-        self.channels = 3 if saturation else None
+        check_bounds(0, 0.5, hue=hue)
+        self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
+        self.channels = (1, 3) if saturation or hue else None
+
+    def sample(self, like: Tensor, num: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(B,) bool, the images to act on; (B, 4), which of the four changes is made first, second, ...; (4, B), their factors."""
+        act = self.selected(like, num)
+        order = torch.rand(num, 4, device=like.device).argsort(1)
+        factors = [uniform(like, num, 1 - x, 1 + x) for x in (self.brightness, self.contrast, self.saturation)]
+        return act, order, torch.stack([*factors, uniform(like, num, -self.hue, self.hue)])
 
     def forward(self, images: Tensor) -> Tensor:
-        num = len(images)
-        act = self.selected(images, num)
-
-        def factor(width: float) -> Tensor:
-            return torch.where(act, uniform(images, num, 1 - width, 1 + width), 1.0).view(-1, 1, 1, 1)
-
-        images = (images * factor(self.brightness)).clamp(0, 1)
-        mean = luma(images).mean((1, 2, 3), keepdim=True)
-        images = torch.lerp(mean, images, factor(self.contrast)).clamp(0, 1)
-        if self.saturation:
-            images = torch.lerp(luma(images), images, factor(self.saturation)).clamp(0, 1)
+        act, order, factors = self.sample(images, len(images))
+        for kind in order.unbind(1):  # (B,)
+            factor = factors.gather(0, kind[None])[0]
+            # Brightness, contrast and saturation blend an image with black, its mean grey and its grey; at a factor of 1 it stays as it is.
+            share = torch.where(act & (kind < HUE), factor, 1.0)
+            grey = luma(images)  # (B, 1, H, W)
+            mean = grey.mean((1, 2, 3)) * (kind == CONTRAST)
+            other = grey.mul_(_column(kind == SATURATION)).add_(_column(mean))
+            images = torch.lerp(other, images, _column(share)).clamp_(0, 1)
+            if self.hue and images.shape[1] == 3:
+                images = apply_where(act & (kind == HUE), images, shift_hue, factor)
         return images
 
 
+CONTRAST, SATURATION, HUE = 1, 2, 3  # of the four changes of ColorJitter; brightness is 0
+
+
+def _column(values: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
+
+
+def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """RGB images (B, 3, H, W) with their hue moved by `shift` (B,) of the colour circle; torchvision's adjust_hue.
+
+    With h the hue in sixths of the circle, each channel is the pixel's minimum plus a part of its range: red clamp(|h - 3| - 1, 0, 1),
+    green clamp(2 - |h - 2|, 0, 1), blue clamp(2 - |h - 4|, 0, 1).
+    """
+    red, green, blue = images.unbind(1)
+    high = torch.maximum(torch.maximum(red, green), blue)  # (B, H, W)
+    low = torch.minimum(torch.minimum(red, green), blue)
+    span = high - low
+    is_red, is_green = high == red, high == green
+    ahead = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
+    start = torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0))
+    hue = ahead.div_(span.clamp(min=1e-12)).add_(start).add_(6 * shift.view(-1, 1, 1))  # a grey's is 0
+    hue.sub_(hue.div(6).floor_().mul_(6))  # in [0, 6]
+    parts = [(hue - 3).abs_().sub_(1), (hue - 2).abs_().neg_().add_(2), (hue - 4).abs_().neg_().add_(2)]
+    return torch.stack([torch.addcmul(low, span, part.clamp_(0, 1)) for part in parts], dim=1)
+
+
 def luma(images: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, 1, H, W): ITU-R 601's grey of RGB images, as torchvision has it; the mean of other channels."""
+    """(B, C, H, W) -> (B, 1, H, W) of its own: ITU-R 601's grey of RGB images, as torchvision has it; the mean of other channels."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
     red, green, blue = images.unbind(1)
-    return (0.2989 * red + 0.587 * green + 0.114 * blue)[:, None]
+    return (red * 0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)[:, None]
