@@ -16,9 +16,12 @@ from ssl_mnist.augment import (
     ColorJitter,
     Elastic,
     Erasing,
+    GaussianBlur,
     GeometricOp,
+    Grayscale,
     HorizontalFlip,
     RandomResizedCrop,
+    Solarize,
     StrokeThickness,
     base,
 )
@@ -35,6 +38,7 @@ OPS = {
     if isinstance(node, dict)
 }  # fmt: skip
 WIDE = ImageSpec(3, 20, 36, [0.5] * 3, [0.2] * 3, ["a", "b"], [])
+RGB = ImageSpec(3, 28, 28, [0.5] * 3, [0.2] * 3, ["a", "b"], [])
 TWO = ImageSpec(2, 28, 28, [0.5] * 2, [0.2] * 2, ["a", "b"], [])
 
 
@@ -45,6 +49,26 @@ def build(op, spec=SPEC, **changes) -> Augmentation:
 @pytest.fixture
 def images():
     return torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def colours():
+    """(64, 3, 28, 28): random colours; greys, black and white, near greys, and pixels with two equal channels, among them."""
+    images = torch.rand(64, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    images[8:12] = images[8:12, :1]
+    images[12:16] = images[12:16].round()
+    images[16], images[17] = 0.0, 1.0
+    images[18] = 0.5 + images[18] * 1e-5
+    for number, (one, other) in enumerate(((0, 1), (1, 2), (2, 0)), start=19):
+        images[number, one] = images[number, other]
+    images[:, :, :2] = images[:, :, :2] * 255 // 1 / 255  # the values that 8 bits have
+    return images
+
+
+def each(images, function, *parameters):
+    """`function` of each image by itself and its parameters."""
+    rows = [parameter.tolist() for parameter in parameters]
+    return torch.stack([function(image, *row) for image, *row in zip(images, *rows, strict=True)])
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -76,34 +100,34 @@ def test_views_have_memory_of_their_own(op, p, images):
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_p_0_is_identity(op, images):
+def test_p_0_is_identity(op, colours):
     torch.manual_seed(0)
-    assert torch.equal(build(op, p=0.0)(images), images)
+    assert torch.equal(build(op, RGB, p=0.0)(colours), colours)
     after = torch.rand(1)
     torch.manual_seed(0)
     assert torch.equal(torch.rand(1), after), "random numbers were drawn for nothing"
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_on_and_off_and_parameters_are_sampled_per_image(op, images):
+def test_on_and_off_and_parameters_are_sampled_per_image(op, colours):
     """Copies of one image come out in many ways, and about p of them changed."""
-    copies = images[:1].expand(512, -1, -1, -1)
+    copies = colours[:1].expand(512, -1, -1, -1)
     torch.manual_seed(0)
-    changed = (build(op, p=0.5)(copies) - copies).abs().amax((1, 2, 3)) > 1e-5
+    changed = (build(op, RGB, p=0.5)(copies) - copies).abs().amax((1, 2, 3)) > 1e-5
     assert 0.35 < changed.float().mean() < 0.55  # what is sampled may happen to be no change at all
-    if "flip" not in op:
-        views = build(op, p=1.0)(copies)
+    if op.split(".")[1] not in ("flip", "grayscale", "solarize"):  # which have no parameters to sample
+        views = build(op, RGB, p=1.0)(copies)
         assert len(views.flatten(1).unique(dim=0)) > 400
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_an_image_does_not_see_its_neighbours(op, images):
-    other = images.clone()
-    other[1:] = 0.5
+def test_an_image_does_not_see_its_neighbours(op, colours):
+    other = colours.clone()
+    other[8:] = 0.5
     results = []
-    for batch in (images, other):
+    for batch in (colours, other):
         torch.manual_seed(5)
-        results.append(build(op)(batch)[0])
+        results.append(build(op, RGB, p=0.7)(batch)[:8])
     torch.testing.assert_close(*results, atol=1e-6, rtol=0)
 
 
@@ -260,27 +284,6 @@ def test_flip_is_torch_flip(images):
 
 
 CHANGES = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)  # as ColorJitter numbers them
-RGB = ImageSpec(3, 28, 28, [0.5] * 3, [0.2] * 3, ["a", "b"], [])
-
-
-@pytest.fixture
-def colours():
-    """(64, 3, 28, 28): random colours; greys, black and white, near greys, and pixels with two equal channels, among them."""
-    images = torch.rand(64, 3, 28, 28, generator=torch.Generator().manual_seed(1))
-    images[8:12] = images[8:12, :1]
-    images[12:16] = images[12:16].round()
-    images[16], images[17] = 0.0, 1.0
-    images[18] = 0.5 + images[18] * 1e-5
-    for number, (one, other) in enumerate(((0, 1), (1, 2), (2, 0)), start=19):
-        images[number, one] = images[number, other]
-    images[:, :, :2] = images[:, :, :2] * 255 // 1 / 255  # the values that 8 bits have
-    return images
-
-
-def each(images, function, *parameters):
-    """`function` of each image by itself and its parameters."""
-    rows = [parameter.tolist() for parameter in parameters]
-    return torch.stack([function(image, *row) for image, *row in zip(images, *rows, strict=True)])
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
@@ -324,6 +327,66 @@ def test_color_jitter_makes_its_changes_in_an_order_per_image(colours):
     assert len(counts) == 24 and counts.min() > 850 and counts.max() < 1150
 
 
+def test_grayscale_is_torchvisions(colours):
+    expected = TF.rgb_to_grayscale(colours, num_output_channels=3)
+    torch.testing.assert_close(Grayscale(p=1.0)(colours), expected, atol=1e-5, rtol=0)
+    torch.manual_seed(0)
+    found = Grayscale(p=0.3)(colours)
+    grey = (found == found[:, :1]).all(dim=(1, 2, 3))  # what was grey before is so after, but for rounding
+    assert 8 < grey.sum() < 40 and torch.equal(found[~grey], colours[~grey])
+
+
+@pytest.mark.parametrize("height,width", [(28, 28), (20, 36)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kernel,pixels", [(0.0, 3), (0.1, 3), (0.25, {28: 7, 20: 5}), (1.0, {28: 29, 20: 21})])
+def test_blur_is_torchvisions(height, width, channels, kernel, pixels):
+    """At the same widths of kernel and Gaussian; the kernel is an odd number of pixels."""
+    images = torch.rand(32, channels, height, width, generator=torch.Generator().manual_seed(0))
+    pixels = pixels if isinstance(pixels, int) else pixels[height]
+    torch.manual_seed(0)
+    found = GaussianBlur([0.1, 2.0], kernel, p=1.0)(images)
+    torch.manual_seed(0)
+    torch.rand(32)  # which images it acts on
+    sigma = torch.rand(32) * 1.9 + 0.1
+    expected = each(images, lambda image, sigma: TF.gaussian_blur(image, [pixels, pixels], [sigma, sigma]), sigma)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+def test_solarize_is_torchvisions(threshold, channels, colours):
+    images = colours[:, :channels]
+    assert torch.equal(Solarize(threshold, p=1.0)(images), TF.solarize(images, threshold))
+
+
+def test_blur_and_solarize_act_on_some_images(colours):
+    for op in (GaussianBlur([1.0, 2.0], 0.2, p=0.3), Solarize(0.0, p=0.3)):
+        torch.manual_seed(0)
+        found = op(colours[:16])
+        torch.manual_seed(0)
+        act = torch.rand(16) < 0.3
+        assert torch.equal(found[~act], colours[:16][~act])
+        assert not torch.equal(found[act][0], colours[:16][act][0]) and 1 < act.sum() < 10
+
+
+def test_natural_on_images_of_one_channel(images):
+    """Saturation, hue and grayscale leave them as they are; brightness and contrast act."""
+    for left in ("saturation", "hue"):
+        parts = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0) | {left: 0.5}
+        assert torch.equal(ColorJitter(**parts, p=1.0)(images), images)
+    assert torch.equal(Grayscale(p=1.0)(images), images)
+    views = experiment("augmentation=natural", "~augmentation.crop", "~augmentation.flip").augmentation(images)
+    assert views.shape == images.shape and 0.6 < (views != images).any(dim=(1, 2, 3)).float().mean() < 0.95
+
+
+def test_natural_is_simclrs_for_small_images():
+    """Blur and solarize stand in the file and are off; they can be turned on."""
+    off = [name for name, op in experiment("augmentation=natural").augmentation.ops.items() if op.p == 0]
+    assert off == ["blur", "solarize"]
+    on = experiment("augmentation=natural", "augmentation.blur.p=0.5", "~augmentation.jitter").augmentation
+    assert on.ops["blur"].p == 0.5 and "jitter" not in on.ops and on.padding == "reflection"
+
+
 def test_luma_is_torchvisions_grey():
     images = torch.rand(4, 3, 8, 8)
     torch.testing.assert_close(luma(images), TF.rgb_to_grayscale(images), atol=1e-6, rtol=0)
@@ -331,7 +394,7 @@ def test_luma_is_torchvisions_grey():
     torch.testing.assert_close(luma(two), two.mean(1, keepdim=True))
 
 
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", [op for op in OPS if "grayscale" not in op])
 def test_images_that_are_not_square(op):
     """And of three channels: 20 x 36 stays 20 x 36, all channels are moved alike, and p = 0 changes nothing."""
     grey = torch.rand(16, 1, 20, 36, generator=torch.Generator().manual_seed(0))
@@ -362,6 +425,9 @@ def test_a_flip_and_a_box_of_wide_images():
         (lambda: RandomResizedCrop([0.5, 1.0], [0.0, 1.0], 1.0), r"aspect must be \[low, high\] with 0.01 <= low <= high <= 100"),
         (lambda: Erasing([0.5], 1.0), r"side must be \[low, high\]"),
         (lambda: Elastic([0.0, 0.1], 1, 1.0), r"knots must be in \[2, 64\], got 1"),
+        (lambda: GaussianBlur([0.0, 1.0], 0.1, 1.0), r"sigma must be \[low, high\] with 0.01 <= low"),
+        (lambda: Solarize(1.5, 1.0), r"threshold must be in \[0, 1\], got 1.5"),
+        (lambda: Augmentation(TWO, None, "zeros", grey=Grayscale(1.0)), "augmentation.grey needs images of 1 or 3 channels, .* has 2"),
         (lambda: StrokeThickness(1.1, 1.0), r"strength must be in \[0, 1\], got 1.1"),
         (lambda: Affine(float("inf"), [1.0, 1.0], 0.0, 0.0, 0.0, 1.0), r"degrees must be in \[0, 360\], got inf"),
         (lambda: ColorJitter(0.1, 2.0, 0.1, 0.1, 1.0), r"contrast must be in \[0, 1\], got 2.0"),

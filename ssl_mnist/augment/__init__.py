@@ -2,7 +2,7 @@
 
 from ssl_mnist.augment.base import Augmentation, GeometricOp, Op, PixelOp
 from ssl_mnist.augment.geometric import Affine, Elastic, HorizontalFlip, RandomResizedCrop
-from ssl_mnist.augment.pixel import ColorJitter, Erasing, StrokeThickness
+from ssl_mnist.augment.pixel import ColorJitter, Erasing, GaussianBlur, Grayscale, Solarize, StrokeThickness
 
 __all__ = [
     "Affine",
@@ -10,10 +10,13 @@ __all__ = [
     "ColorJitter",
     "Elastic",
     "Erasing",
+    "GaussianBlur",
     "GeometricOp",
+    "Grayscale",
     "HorizontalFlip",
     "Op",
     "PixelOp",
     "RandomResizedCrop",
+    "Solarize",
     "StrokeThickness",
 ]

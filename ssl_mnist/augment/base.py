@@ -61,8 +61,8 @@ def log_uniform(like: Tensor, num: int, low: float, high: float) -> Tensor:
     return uniform(like, num, math.log(low), math.log(high)).exp()
 
 
-def apply_where(act: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
-    """`change(images, *parameters)` for the images to act on, the others as they are: (B, C, H, W), in memory of its own.
+def apply_where_(images: Tensor, act: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
+    """`change(images, *parameters)` for the images to act on, the others as they are: (B, C, H, W). May write to `images`.
 
     act: (B,) bool; parameters: one row an image. On the CPU only those images are computed. A GPU computes all: to count them would
     have the program wait for it.
@@ -70,7 +70,7 @@ def apply_where(act: Tensor, images: Tensor, change: Callable[..., Tensor], *par
     if images.device.type != "cpu":
         return torch.where(act.view(-1, 1, 1, 1), change(images, *parameters), images)
     index = act.nonzero()[:, 0]
-    return images.index_copy(0, index, change(images[index], *(parameter[index] for parameter in parameters)))
+    return images.index_copy_(0, index, change(images[index], *(parameter[index] for parameter in parameters)))
 
 
 def check_range(name: str, bounds: Sequence[float], low: float, high: float) -> tuple[float, float]:

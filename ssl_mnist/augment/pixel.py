@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ssl_mnist.augment.base import PixelOp, apply_where, check_bounds, check_range, uniform
+from ssl_mnist.augment.base import PixelOp, apply_where_, check_bounds, check_range, uniform
 
 
 class StrokeThickness(PixelOp):
@@ -73,16 +74,18 @@ class ColorJitter(PixelOp):
 
     def forward(self, images: Tensor) -> Tensor:
         act, order, factors = self.sample(images, len(images))
+        images = images.clone(memory_format=torch.contiguous_format)  # each channel's values side by side: quicker on a CPU
+        num_blends = HUE if images.shape[1] == 3 else SATURATION
         for kind in order.unbind(1):  # (B,)
             factor = factors.gather(0, kind[None])[0]
             # Brightness, contrast and saturation blend an image with black, its mean grey and its grey; at a factor of 1 it stays as it is.
-            share = torch.where(act & (kind < HUE), factor, 1.0)
+            share = torch.where(act & (kind < num_blends), factor, 1.0)
             grey = luma(images)  # (B, 1, H, W)
-            mean = grey.mean((1, 2, 3)) * (kind == CONTRAST)
-            other = grey.mul_(_column(kind == SATURATION)).add_(_column(mean))
-            images = torch.lerp(other, images, _column(share)).clamp_(0, 1)
+            mean = grey.mean((1, 2, 3)) * (kind == CONTRAST) * (1 - share)
+            other = grey.mul_(_column((kind == SATURATION) * (1 - share))).add_(_column(mean))
+            images.mul_(_column(share)).add_(other).clamp_(0, 1)
             if self.hue and images.shape[1] == 3:
-                images = apply_where(act & (kind == HUE), images, shift_hue, factor)
+                images = apply_where_(images, act & (kind == HUE), shift_hue, factor)
         return images
 
 
@@ -104,13 +107,73 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     high = torch.maximum(torch.maximum(red, green), blue)  # (B, H, W)
     low = torch.minimum(torch.minimum(red, green), blue)
     span = high - low
-    is_red, is_green = high == red, high == green
-    ahead = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
-    start = torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0))
-    hue = ahead.div_(span.clamp(min=1e-12)).add_(start).add_(6 * shift.view(-1, 1, 1))  # a grey's is 0
+    is_red = (high == red).float()  # weights of 0 and 1: quicker on a CPU than torch.where
+    is_green = (high == green).float().mul_(1 - is_red)
+    is_blue = 1 - is_red - is_green
+    ahead = (green - blue).mul_(is_red).addcmul_(blue - red, is_green).addcmul_(red - green, is_blue)
+    hue = ahead.div_(span.clamp(min=1e-12)).add_(is_green, alpha=2).add_(is_blue, alpha=4).add_(6 * shift.view(-1, 1, 1))
     hue.sub_(hue.div(6).floor_().mul_(6))  # in [0, 6]
     parts = [(hue - 3).abs_().sub_(1), (hue - 2).abs_().neg_().add_(2), (hue - 4).abs_().neg_().add_(2)]
     return torch.stack([torch.addcmul(low, span, part.clamp_(0, 1)) for part in parts], dim=1)
+
+
+class Grayscale(PixelOp):
+    """Take the colour away: all three channels become the image's grey. Images of one channel stay as they are."""
+
+    channels = (1, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[1] == 1:
+            return images
+        return apply_where_(images.clone(), self.selected(images, len(images)), lambda some: luma(some).expand_as(some))
+
+
+class GaussianBlur(PixelOp):
+    """Blur with a Gaussian of a standard deviation sampled per image; torchvision's gaussian_blur, the image reflected at its border.
+
+    sigma: [low, high] of the standard deviation, in pixels, sampled uniformly; kernel: width of the Gaussian's support as a fraction of
+    the image's shorter side, rounded to an odd number of pixels, at least 3. SimCLR has sigma [0.1, 2.0] and kernel 0.1.
+    """
+
+    def __init__(self, sigma: Sequence[float], kernel: float, p: float) -> None:
+        super().__init__(p)
+        self.sigma = check_range("sigma", sigma, 0.01, 1000)
+        check_bounds(0, 1, kernel=kernel)
+        self.kernel = kernel
+
+    def forward(self, images: Tensor) -> Tensor:
+        act = self.selected(images, len(images))
+        radius = max(int(self.kernel * min(images.shape[2:]) / 2), 1)
+        sigma = uniform(images, len(images), *self.sigma)
+        return apply_where_(images.clone(), act, lambda some, sigma: blur(some, sigma, radius), sigma)
+
+
+def blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
+    """Gaussian blur over 2 radius + 1 pixels along each axis, of standard deviation `sigma` (B,)."""
+    distance = torch.arange(radius + 1, device=images.device)
+    weights = torch.exp(-0.5 * (distance / sigma[:, None]) ** 2)  # (B, radius + 1), of the pixel and of its neighbours on either side
+    weights /= weights.sum(1, keepdim=True) * 2 - 1
+    for axis in (3, 2):
+        size = images.shape[axis]
+        padded = F.pad(images, (radius, radius, 0, 0) if axis == 3 else (0, 0, radius, radius), mode="reflect")
+        images = images * _column(weights[:, 0])
+        for step in range(1, radius + 1):
+            pair = padded.narrow(axis, radius - step, size) + padded.narrow(axis, radius + step, size)
+            images.addcmul_(pair, _column(weights[:, step]))
+    return images.clamp_(max=1)  # rounding
+
+
+class Solarize(PixelOp):
+    """Invert the values from `threshold` on: x becomes 1 - x."""
+
+    def __init__(self, threshold: float, p: float) -> None:
+        super().__init__(p)
+        check_bounds(0, 1, threshold=threshold)
+        self.threshold = threshold
+
+    def forward(self, images: Tensor) -> Tensor:
+        act = self.selected(images, len(images))
+        return apply_where_(images.clone(), act, lambda some: torch.where(some >= self.threshold, 1 - some, some))
 
 
 def luma(images: Tensor) -> Tensor:
