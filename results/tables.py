@@ -193,8 +193,28 @@ def block_published(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+SPEEDS = [  # benchmark, the name of its number, what it is, unit
+    ("startup", "help", "until `--help` has ended, median of five", " s"),
+    ("startup", "seconds", "until the first training step, median of five", " s"),
+    ("overhead", "ratio", "views per second of SimCLR's training over those of its bare model", ""),
+]
+
+
+def block_speed(rows: list[Row]) -> str:
+    """What speed.json says: the machine, and each benchmark's command with the lines that it printed."""
+    found = json.loads((HERE / "speed.json").read_text())
+    commands = {run["command"].partition("/")[2].removesuffix(".py"): run for run in found["runs"]}
+    lines = []
+    for name, key, what, unit in SPEEDS:
+        number = re.search(rf"^{key}: (.+)$", commands[name]["output"], re.M)
+        assert number, (name, key)
+        lines.append([what, number[1] + unit, f"`{commands[name]['command']}`"])
+    return f"{table(['speed', '', 'command'], lines)}\n\nMachine: {found['machine']}. Version {found['version']}."
+
+
 BLOCKS: dict[str, Callable[[list[Row]], str]] = {
     "scores": block_scores,
+    "speed": block_speed,
     "val": block_val,
     "warnings": block_warnings,
     "sampling": block_sampling,

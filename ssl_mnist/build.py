@@ -1,7 +1,7 @@
 """Settings -> Experiment: the one place where objects are made from settings."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_mnist.augment import Augmentation
-from ssl_mnist.data import Dataset, ImageSpec, class_counts, steps_per_epoch
+from ssl_mnist.data import Dataset, ImageSpec, KnownSpec, class_counts, steps_per_epoch
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Probe
@@ -35,7 +35,8 @@ class Experiment:
     method: Method
     optimizer: Optimizer
     schedule: LRScheduler
-    probes: dict[str, Probe]  # those that the encoder has the features for
+    probes: dict[str, Probe]  # those that the data and the encoder have what they need for
+    left_out: list[str]  # what is not evaluated, and why
     device: Device
     seed: int
     epochs: int
@@ -44,16 +45,20 @@ class Experiment:
 
     @property
     def num_steps(self) -> int:
-        return self.epochs * steps_per_epoch(self.dataset.train, self.batch_size)
+        return self.epochs * steps_per_epoch(self.dataset.to_pretrain, self.batch_size)
 
 
 def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None = None) -> Experiment:
     """Make all objects. settings: checked, from `config.compose`; dataset: one to use instead of reading the settings'.
 
     The encoder is initialised first, so that runs of one seed begin with the same encoder whatever the method. Raises UserError for
-    what a constructor refuses, before any data is read.
+    what a constructor refuses, before any data is read where the YAML file says all about its images.
     """
-    spec = dataset.spec if dataset else _make("data.spec", settings["data"]["spec"], ImageSpec)
+    known = dataset.spec if dataset else _make("data.spec", settings["data"]["spec"], ImageSpec | KnownSpec)
+    if isinstance(known, KnownSpec):
+        dataset = make_dataset(settings, device)
+        known = dataset.spec
+    spec: ImageSpec = known
     torch.manual_seed(seed_for(settings["seed"], "initialisation"))
     augmentation = _make("augmentation", settings["augmentation"], Augmentation, spec=spec)
     encoder = _make("encoder", settings["encoder"], Encoder, spec=spec)
@@ -66,9 +71,14 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
 
     if dataset is None:
         dataset = make_dataset(settings, device)
-    check_probes(probes, dataset)
+    probes, left_out = fitting(probes, dataset, settings["overrides"])
+    if spec.classes is not None:
+        check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
     pretraining = settings["pretrain"]
-    num_steps = pretraining["epochs"] * steps_per_epoch(dataset.train, pretraining["batch_size"])
+    batch_size = min(pretraining["batch_size"], len(dataset.to_pretrain))
+    if batch_size < pretraining["batch_size"] and _names(settings["overrides"], "pretrain.batch_size"):
+        raise UserError(f"pretrain.batch_size must be at most the {batch_size:,} training images, got {pretraining['batch_size']:,}")
+    num_steps = pretraining["epochs"] * steps_per_epoch(dataset.to_pretrain, batch_size)
     optimizer, schedule = make_optimizer(_factory(settings["optimizer"]), method, num_steps, round(pretraining["warmup"] * num_steps))
     return Experiment(
         spec=spec,
@@ -80,17 +90,18 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
         optimizer=optimizer,
         schedule=schedule,
         probes=probes,
+        left_out=left_out,
         device=device,
         seed=settings["seed"],
         epochs=pretraining["epochs"],
-        batch_size=pretraining["batch_size"],
+        batch_size=batch_size,
         log_every=pretraining["log_every"],
     )
 
 
 def make_dataset(settings: Mapping[str, Any], device: Device) -> Dataset:
     """Read the data set that the settings name."""
-    spec = _make("data.spec", settings["data"]["spec"], ImageSpec)
+    spec = _make("data.spec", settings["data"]["spec"], ImageSpec | KnownSpec)
     node = {key: value for key, value in settings["data"].items() if key != "spec"}
     return _make("data", node, Dataset, spec=spec, device=device.device)
 
@@ -105,12 +116,32 @@ def make_probes(settings: Mapping[str, Any]) -> dict[str, Probe]:
     return probes
 
 
-def check_probes(probes: Mapping[str, Probe], dataset: Dataset) -> None:
-    """Raises UserError where a probe cannot be fitted to the data set."""
-    classes = dataset.spec.classes
-    counts = [class_counts(split, classes) for split in (dataset.train, dataset.val)]
-    for probe in probes.values():
-        probe.check(*counts)
+def fitting(probes: Mapping[str, Probe], dataset: Dataset, overrides: Sequence[str]) -> tuple[dict[str, Probe], list[str]]:
+    """The probes that can be fitted to the data set, and why the others cannot.
+
+    Raises UserError where none can though there are labels, and for one whose settings the overrides name.
+    """
+    if dataset.spec.classes is None:
+        return {}, [f"{', '.join(probes)}: the images have no labels"]
+    counts = [class_counts(split, dataset.spec.classes) for split in (dataset.train, dataset.val)]
+    found, left_out = {}, []
+    for name, probe in probes.items():
+        try:
+            probe.check(*counts)
+            found[name] = probe
+        except UserError as error:
+            if _names(overrides, f"evaluation.{name}"):
+                raise
+            left_out.append(f"{name}: {error}")
+    if not found:
+        raise UserError(left_out[0])
+    return found, left_out
+
+
+def _names(overrides: Sequence[str], key: str) -> bool:
+    """Whether the command line sets a key or one below it."""
+    set_keys = [override.lstrip("+").partition("=")[0] for override in overrides]
+    return any(each == key or each.startswith(f"{key}.") for each in set_keys)
 
 
 def check_objective(objective: str, probes: Mapping[str, Probe], tta: int) -> None:
@@ -122,7 +153,7 @@ def check_objective(objective: str, probes: Mapping[str, Probe], tta: int) -> No
         raise UserError(f"objective must be one of {', '.join(scores)}, got {objective}")
 
 
-def _make(where: str, node: Mapping[str, Any], kind: type, **arguments: Any) -> Any:
+def _make(where: str, node: Mapping[str, Any], kind: Any, **arguments: Any) -> Any:
     """Hydra's instantiate; a UserError of the constructor's comes out as it is, with the setting's name where it does not say it."""
     try:
         made = _factory(node)(**arguments)
@@ -137,7 +168,7 @@ def _make(where: str, node: Mapping[str, Any], kind: type, **arguments: Any) -> 
         named = re.search(rf"\b{where.partition('.')[0]}[.=:]", str(cause))
         raise UserError(str(cause) if named else f"{key}: {cause}") from error
     if not isinstance(made, kind):
-        raise UserError(f"{where}._target_ must make a {kind.__name__}, not a {type(made).__name__}")
+        raise UserError(f"{where}._target_ must make a {getattr(kind, '__name__', kind)}, not a {type(made).__name__}")
     return made
 
 

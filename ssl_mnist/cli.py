@@ -1,6 +1,7 @@
 """The command: Hydra's jobs, the folders they write to, exit status, `--help`. Importing it loads no torch."""
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -167,11 +168,12 @@ def _job(cfg: DictConfig) -> float:
         with explained():
             settings = settings_of(cfg, job)
         data = settings.get("data")
-        if isinstance(data, dict) and isinstance(root := data.get("root"), str):  # relative paths mean the folder where the user stands
-            data["root"] = str(Path(job.runtime.cwd, Path(root).expanduser()))
+        for key in ("root", "path", "cache"):  # relative paths mean the folder where the user stands
+            if isinstance(data, dict) and isinstance(place := data.get(key), str):
+                data[key] = str(Path(job.runtime.cwd, Path(place).expanduser()))
         from ssl_mnist.pipeline import run
 
-        return float(run(settings, folder, sweep)[settings["objective"]])
+        return float(run(settings, folder, sweep).get(settings["objective"], math.nan))  # there is none without labels
     except Exception as error:
         if sweep is None:
             raise
@@ -219,7 +221,7 @@ def help_text(config_dirs: list[Path]) -> str:
     for folder in config_dirs:
         for path in sorted(folder.rglob("*.yaml")):
             group = "/".join(path.relative_to(folder).parent.parts)
-            if group and group != "data/spec" and path.stem != "settings":
+            if group and group not in ("data/spec", "augmentation/kind", "augmentation/denoise") and path.stem != "settings":
                 groups.setdefault(f"+{group}" if group in ("search", "evaluation/probe") else group, set()).add(path.stem)
     return HELP.format(groups="\n".join(f"{group}: {', '.join(sorted(groups[group]))}" for group in sorted(groups, key=_plain_first)))
 

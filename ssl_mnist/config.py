@@ -51,6 +51,7 @@ CHOICES = {
 # Settings that change no score. `device`, `precision` and the data's place enter an identity as what they became.
 NO_RESULT = (
     *("tracking", "choices", "overrides", "objective", "device", "precision", "threads", "data.root", "data.fallback", "data._target_"),
+    *("data.path", "data.cache", "data.device_limit_gb", "data.known"),
     *("pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
 )
 # Code that makes no result: what reads, draws, sends or says it.
@@ -197,6 +198,8 @@ def _check_target(where: str, node: Mapping[str, Any]) -> None:
             continue
         if key.startswith("_"):
             raise UserError(f"{where}.{key} is a word of Hydra's own and cannot be set")
+        if isinstance(value, dict) and "_target_" not in value and _takes_dict(hints.get(key)):
+            continue
         if isinstance(value, dict):
             if key not in parameters and not open_ended:
                 raise UserError(_no_setting(f"{where}.{key}", parameters))
@@ -213,6 +216,11 @@ def _check_target(where: str, node: Mapping[str, Any]) -> None:
     ]
     if missing:
         raise UserError(f"{where}.{missing[0]} is missing; it cannot be removed")
+
+
+def _takes_dict(hint: Any) -> bool:
+    """Whether a plain dict can be passed where this is annotated."""
+    return any(typing.get_origin(kind) is dict for kind in (hint, *typing.get_args(hint)))
 
 
 def _import(where: str, target: Any) -> Any:
@@ -283,8 +291,10 @@ def _no_setting(key: str, siblings: Sequence[str] | Mapping[str, Any] = ()) -> s
         content = yaml.safe_load(path.read_text()) or {}
         if group == "evaluation.probe":
             prefix = f"evaluation.{path.stem}."
-        elif group == "data.spec":
+        elif group in ("data.spec", "data.kind"):
             prefix = "data.spec."
+        elif group.startswith("augmentation."):
+            prefix = "augmentation."
         else:
             prefix = "" if group in ("", "method", "experiment", "search") else f"{group}."
         if path.stem == "settings":

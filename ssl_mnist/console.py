@@ -72,6 +72,22 @@ def _flush() -> None:
             _silence(stream)
 
 
+@contextlib.contextmanager
+def progress_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere; yields a function that moves it on."""
+    if multiprocessing.current_process().name != "MainProcess" or not _is_terminal(sys.stderr):
+        yield lambda num: None
+        return
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, unit=unit, dynamic_ncols=True, leave=False)
+    try:
+        yield bar.update
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            bar.close()
+
+
 class Console:
     """The console of one run."""
 
@@ -139,7 +155,7 @@ def score_table(summary: Mapping[str, Any]) -> str:
         cell = f"{100 * summary[key]:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
         rows.setdefault(score, {"title": about["title"]})[split] = cell
     splits = [split for split in SPLITS if any(split in row for row in rows.values())]
-    first = max(34, *(len(row["title"]) for row in rows.values())) + 2
+    first = max([34, *(len(row["title"]) for row in rows.values())]) + 2
     # A deviation stands right of its number, so that the numbers stay below each other.
     widths = {split: 16 if any("±" in row.get(split, "") for row in rows.values()) else 8 for split in splits}
 
@@ -150,18 +166,18 @@ def score_table(summary: Mapping[str, Any]) -> str:
             text += f"{number:>8}{space}{deviation}".ljust(widths[split])
         return text.rstrip()
 
-    lines = [
-        f"{summary.get('choices/method') or 'encoder'} on {_source(summary)}",
-        "",
-        line("accuracy (%)", {split: split for split in splits}),
-    ]
+    lines = [f"{summary.get('choices/method') or 'encoder'} on {_source(summary)}", ""]
+    if splits:
+        lines.append(line("accuracy (%)", {split: split for split in splits}))
+    else:
+        lines.append("no score: the images have no labels; figures/ shows the embeddings and their neighbours")
     lines += [line(row["title"], row) for row in rows.values()]
     if any("±" in cell for row in rows.values() for cell in row.values()):
         lines.append(f"{'':<{first}}  ± standard deviation over draws")
     notes = {}
-    if (confused := summary.get(f"{splits[-1]}/most_confused")) is not None:
+    if splits and (confused := summary.get(f"{splits[-1]}/most_confused")) is not None:
         notes[f"most confused ({summary['primary']}, {splits[-1]})"] = confused
-    if "test" not in splits:
+    if splits and "test" not in splits:
         notes["test"] = "not read; python -m ssl_mnist.evaluate <run> reads it"
     if "pretrain/seconds" in summary:
         notes["pretraining"] = f"{summary['pretrain/seconds']:.1f} s, {summary['pretrain/images_per_second']:,.0f} images/s"

@@ -44,6 +44,13 @@ def explain(error: BaseException) -> str:
     from ssl_mnist.config import CONFIG_DIR, GROUPS, _no_setting
 
     text = str(error)
+    if "interpolation '${data/kind}'" in text:
+        if not re.search(r"possible interpolation keys:.* data\b", text):
+            return "data cannot be removed"
+        return (
+            "augmentation=auto needs a data set that names its kind: 'defaults: [kind: digits]' in its YAML file (digits, letters, "
+            "clothing or photographs); or choose an augmentation, as in augmentation=warp"
+        )
     if missing := re.search(r"Could not override '([^']+)'", text):
         key = missing[1]
         options = sorted(path.stem for path in (CONFIG_DIR / key).glob("*.yaml"))

@@ -56,7 +56,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
         with record.Record(place, run_json) as files, Tracker(place, settings["tracking"], _tracked(settings, sweep)) as tracker:
             files.write_run(wandb=tracker.facts())
             out = _Outputs(files, tracker, console)
-            _introduce(experiment, settings["choices"], threads.reason, out)
+            _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads.reason, out)
             history, training = _train(experiment, out)
             evaluation, probing = _evaluate(experiment, settings, what["identity"], out)
             summary = (
@@ -68,8 +68,9 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             tracker.summary(summary)
             console.say(f"\n{score_table(summary)}\n")
             _draw(_figures(experiment, evaluation, history, settings["evaluation"]["num_points"]), out)
-            per_class = zip(experiment.spec.classes, evaluation.scores[f"{evaluation.split}/per_class_accuracy"], strict=True)
-            tracker.table(f"{evaluation.split}/per_class", ["class", "accuracy"], per_class)
+            if experiment.spec.classes is not None:
+                per_class = zip(experiment.spec.classes, evaluation.scores[f"{evaluation.split}/per_class_accuracy"], strict=True)
+                tracker.table(f"{evaluation.split}/per_class", ["class", "accuracy"], per_class)
             tracker.artifact(place / record.ENCODER, "encoder", {"class": type(experiment.encoder).__name__, "identity": what["identity"]})
             console.say(f"folder  {os.path.relpath(place)}")
     return summary
@@ -83,15 +84,25 @@ class _Outputs(NamedTuple):
     console: Console
 
 
-def _introduce(experiment: "Experiment", choices: Mapping[str, Any], threads: str | None, out: _Outputs) -> None:
+def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size: int, threads: str | None, out: _Outputs) -> None:
     """Say what is about to run, and what the user should know of it."""
-    from ssl_mnist.data import class_counts, describe
+    from ssl_mnist.data import describe
 
     dataset = experiment.dataset
     splits = {"train": dataset.train, "val": dataset.val}
-    out.console.stage(f"data    {dataset.name}: {describe({n: class_counts(s, dataset.spec.classes) for n, s in splits.items()})}")
+    out.console.stage(f"data    {dataset.name}: {describe(splits, dataset.spec.classes)}")
+    if dataset.unlabelled is not None:
+        out.console.say(f"        pretrains on {len(dataset.unlabelled):,} images without labels")
     if dataset.note:
         out.console.say(f"        {dataset.note}")
+    if choices["augmentation"] == "auto":
+        out.console.say(
+            f"augment {', '.join(n for n, op in experiment.augmentation.ops.items() if op.p) or 'nothing'} (auto: what the data set names)"
+        )
+    for reason in experiment.left_out:
+        log.warning("WARNING not evaluated: %s", reason)
+    if experiment.batch_size < batch_size:
+        log.warning("WARNING batches of %d instead of %d images: there are no more to train on", experiment.batch_size, batch_size)
     for name in experiment.augmentation.of_kinds(experiment.spec.label_changing):
         log.warning(
             "WARNING augmentation.%s changes what the labels of %s mean; ~augmentation.%s leaves it out", name, choices["data"], name
@@ -160,7 +171,7 @@ def _costs(experiment: "Experiment", history: list[dict[str, float]], seconds: M
 
 def _facts(experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[str, Any], evaluation: "Evaluation") -> dict[str, Any]:
     """What the run was made from and where."""
-    from ssl_mnist.data import class_counts, sizes
+    from ssl_mnist.data import sizes
 
     dataset = experiment.dataset
     splits = {"train": dataset.train, "val": dataset.val, evaluation.split: evaluation.shown}
@@ -168,7 +179,7 @@ def _facts(experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[
         "data/source": dataset.name,
         "data/fingerprint": dataset.fingerprint,
         "data/classes": dataset.spec.classes,
-        **sizes({name: class_counts(split, dataset.spec.classes) for name, split in splits.items()}),
+        **sizes(splits, dataset.spec.classes),
         **{f"choices/{group}": choice for group, choice in settings["choices"].items()},
         "seed": settings["seed"],
         "identity": what["identity"],
@@ -222,28 +233,28 @@ def _figures(
     import torch
 
     from ssl_mnist import data, plots
-    from ssl_mnist.evaluate.project import project
+    from ssl_mnist.evaluate.project import nearest, project
     from ssl_mnist.training.seeds import seed_for
     from ssl_mnist.training.threads import limit_scikit_learn
 
     dataset, classes = experiment.dataset, experiment.spec.classes
     shown, scores, split = evaluation.shown, evaluation.scores, evaluation.split
-    few, many = (  # random and stratified, the same in every run
-        data.stratified(shown.labels, min(num, len(shown)))[1] for num in (32, num_points)
-    )
+    few, many = (data.random_part(shown, num) for num in (32, num_points))
 
     def distribution() -> "dict[str, Figure]":
+        assert classes is not None
         splits = {"train": dataset.train, "val": dataset.val, split: shown}
         return {"class_distribution": plots.class_distribution({n: data.class_counts(s, classes) for n, s in splits.items()}, classes)}
 
     def views() -> "dict[str, Figure]":
-        images = data.one_of_each_class(dataset.train, classes)
+        images = data.examples(dataset.train, classes)
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed_for(experiment.seed, "figures"))
             rows = [experiment.augmentation(images) for _ in range(4)]
         return {"augmented_views": plots.augmented_views(images, rows, ["view"] * len(rows))}
 
     def primary() -> "dict[str, Figure]":
+        assert classes is not None and evaluation.confusion is not None
         name = f"{split}/{scores['primary']}_accuracy"
         title = f"{scores['scores'][name]['title']}, {split}: {100 * scores[name]:.2f} %"
         counts = data.class_counts(shown, classes)
@@ -254,17 +265,25 @@ def _figures(
         }
 
     def projections() -> "dict[str, Figure]":
-        labels = shown.labels[many].cpu().numpy()
+        labels = None if shown.labels is None else shown.labels[many].cpu().numpy()
         with limit_scikit_learn():
             found = project(evaluation.embeddings[many], seed_for(experiment.seed, "projection") % 2**32)
-        title = f"of {len(labels):,} {split} embeddings"
+        title = f"of {len(many):,} {split} embeddings"
         return {name: plots.scatter(p.points, labels, classes, f"{p.title} {title}", p.axis_names) for name, p in found.items()}
 
-    yield "the classes", distribution
+    def neighbours() -> "dict[str, Figure]":
+        rows = nearest(evaluation.embeddings[few[:8]], evaluation.bank, 9)
+        images = [torch.cat([shown.images[few[i : i + 1]], dataset.train.images[row]]) for i, row in enumerate(rows)]
+        return {"nearest_neighbours": plots.nearest_neighbours([data.as_float(row) for row in images], split)}
+
+    if classes is not None:
+        yield "the classes", distribution
     yield "the augmentation", views
     yield "training", lambda: plots.of_training(history, experiment.method.chance)
-    yield "the first probe", primary
+    if classes is not None:
+        yield "the first probe", primary
     yield "the embeddings", projections
+    yield "the neighbours", neighbours
     yield "the method", lambda: experiment.method.draw(data.as_float(shown.images[few]))
 
 

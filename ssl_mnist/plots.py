@@ -352,6 +352,11 @@ def augmented_views(images: "Tensor", rows_of_views: Sequence["Tensor"], row_nam
     return image_grid([images, *rows_of_views], "Training images and views of them as the method sees them", ["image", *row_names])
 
 
+def nearest_neighbours(rows: Sequence["Tensor"], split: str) -> Figure:
+    """Rows of images (1 + N, C, H, W) in [0, 1]: one of `split`, then the training images whose embeddings are nearest to its own."""
+    return image_grid(rows, f"Images of {split} (left) and the training images nearest to them by cosine")
+
+
 def reconstructions(images: "Tensor", reconstructed: "Tensor", title: str = "Images and their reconstructions") -> Figure:
     """Images above their reconstructions, both (N, C, H, W) in [0, 1].
 

@@ -47,9 +47,12 @@ def test_every_option_builds_and_learns(option):
 
 @pytest.mark.parametrize("path", sorted(CONFIG_DIR.glob("data/*.yaml")), ids=lambda path: path.stem)
 def test_every_data_set_composes(path):
-    composed = compose(f"data={path.stem}")
+    place = {"image_folder": ["data.root=x"], "arrays": ["data.path=x"]}.get(path.stem, [])
+    composed = compose(f"data={path.stem}", *place)
     config.check(composed)
-    assert composed["data"]["spec"]["channels"] == len(composed["data"]["spec"]["mean"]) == len(composed["data"]["spec"]["std"])
+    spec = composed["data"]["spec"]
+    if spec["_target_"].endswith("ImageSpec"):
+        assert spec["channels"] == len(spec["mean"]) == len(spec["std"])
     assert callable(getattr(import_module("ssl_mnist.data"), composed["data"]["_target_"].rpartition(".")[2]))
 
 
@@ -78,7 +81,10 @@ def test_search_tunes_settings_that_exist():
 
 
 def test_experiment_beats_method_and_command_line_beats_both():
-    assert compose()["choices"]["augmentation"] == "warp" and compose("method=autoencoder")["choices"]["augmentation"] == "digits"
+    assert compose()["augmentation"] == compose("augmentation=warp")["augmentation"]
+    assert compose("method=autoencoder")["augmentation"] == compose("method=autoencoder", "augmentation=digits")["augmentation"]
+    assert compose("data=cifar10")["augmentation"] == compose("augmentation=natural")["augmentation"]
+    assert compose("data=cifar10", "data/kind=digits")["augmentation"] == compose("augmentation=warp")["augmentation"]
     assert compose("method=autoencoder", "augmentation=none")["choices"]["augmentation"] == "none"
     assert compose("method=autoencoder")["pretrain"]["epochs"] == 5
     assert compose("method=rotation", "experiment=smoke")["pretrain"]["epochs"] == compose("experiment=smoke")["pretrain"]["epochs"] == 8

@@ -23,6 +23,7 @@ from ssl_mnist.data.spec import check_content
 from ssl_mnist.errors import UserError
 
 files = importlib.import_module("ssl_mnist.data.mnist")  # as an attribute of the package, `mnist` is the function
+downloads = importlib.import_module("ssl_mnist.data.download")
 packaged = importlib.import_module("ssl_mnist.data.packaged")
 
 CPU = torch.device("cpu")
@@ -48,7 +49,7 @@ def digest(split):
     [("channels", 0), ("channels", 1.0), ("channels", "1"), ("channels", True), ("height", 3), ("width", -1), ("width", None)]
     + [("mean", value) for value in ([], [0.1, 0.2], 0.1, ["0.1"], [float("nan")], [float("inf")], None)]
     + [("std", value) for value in ([], [0.3, 0.3], [0], [0.0], [-0.3], [float("nan")], [float("inf")])]
-    + [("classes", value) for value in (None, [], ["a"], [0, 1], ["a", "a"], "ab")]
+    + [("classes", value) for value in ([], ["a"], [0, 1], ["a", "a"], "ab")]
     + [("label_changing", value) for value in ("HorizontalFlip", None, [1])],
 )  # fmt: skip
 def test_a_spec_names_the_key_that_cannot_be(key, value):
@@ -133,16 +134,15 @@ def test_a_missing_class_is_named():
         data.class_counts(split, CLASSES)
 
 
-def test_a_batch_larger_than_train_is_refused():
-    split = data.Split(torch.zeros(90, 1, 4, 4, dtype=torch.uint8), torch.arange(90) % 10)
-    assert data.steps_per_epoch(split, 40) == 2
-    with pytest.raises(UserError, match=r"^pretrain\.batch_size must be at most the 90 training images, got 91$"):
-        data.steps_per_epoch(split, 91)
-
-
 def test_sizes_tell_the_imbalance():
-    assert data.sizes({"train": [10, 20, 40]}) == {"data/train_size": 70, "data/train_imbalance": 4.0}
-    assert data.describe({"train": [1000, 2000]}) == "train 3,000 (1,000 to 2,000 a class)"
+    def split(*counts: int) -> data.Split:
+        return data.Split(torch.zeros(sum(counts), 1, 4, 4, dtype=torch.uint8), torch.repeat_interleave(torch.tensor(counts)))
+
+    classes = ["a", "b", "c"]
+    assert data.sizes({"train": split(10, 20, 40)}, classes) == {"data/train_size": 70, "data/train_imbalance": 4.0}
+    assert data.describe({"train": split(1000, 2000)}, classes[:2]) == "train 3,000 (1,000 to 2,000 a class)"
+    bare = {"train": data.Split(split(3, 4).images, None)}
+    assert data.sizes(bare, None) == {"data/train_size": 7} and data.describe(bare, None) == "train 7 images without labels"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_two_copies_below_the_root_have_to_be_told_apart(tmp_path):
 
 
 def test_a_folder_of_the_users_is_not_downloaded_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_download", None)
+    monkeypatch.setattr(files, "download", None)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(data.DataNotFound, match=r"name the folder that holds MNIST/raw with train-images-idx3-ubyte, .*, plain or \.gz"):
         data.mnist(str(tmp_path), "error", 5000, SPEC, CPU)
@@ -345,7 +345,7 @@ def test_a_silent_network_is_given_up_and_not_waited_for_again(tmp_path, monkeyp
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(data.DataNotFound, match=r"nothing arrived for 6 s$"):
             data.find_mnist(root, patience=6)  # a part of it is the child's import of torchvision
-    monkeypatch.setattr(files.subprocess, "Popen", None)
+    monkeypatch.setattr(downloads.subprocess, "Popen", None)
     with pytest.raises(data.DataNotFound, match=r"nothing arrived for 6 s, earlier in this process$"):
         data.find_mnist(root)
 
@@ -363,7 +363,7 @@ for name in {list(files.MNIST_FILES)}:
 
 @pytest.mark.parametrize("state", ["absent", "empty", "hidden files", "cache with three of four"])
 def test_a_download_arrives_complete_and_overwrites_nothing(tmp_path, monkeypatch, state):
-    monkeypatch.setattr(files, "_CHILD", ARRIVES)
+    monkeypatch.setattr(downloads, "_CHILD", ARRIVES + "sys.exit()\n")
     root: str | None = str(tmp_path / "root" / "deeper")
     folder = Path(root)
     kept: dict[str, str] = {}
@@ -372,7 +372,7 @@ def test_a_download_arrives_complete_and_overwrites_nothing(tmp_path, monkeypatc
     if state == "hidden files":
         (folder / ".gitkeep").touch()
     if state == "cache with three of four":
-        root, folder = None, data.mnist_folder(None)
+        root, folder = None, data.data_folder(None)
         raw = folder / "MNIST" / "raw"
         raw.mkdir(parents=True)
         kept = dict.fromkeys(list(files.MNIST_FILES)[1:], "old")

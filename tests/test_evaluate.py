@@ -1,6 +1,7 @@
 """The protocol: probes that find what is there and nothing else, and a test set that is read last."""
 
 import functools
+import re
 import statistics
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
-from ssl_mnist.build import check_objective, check_probes, make_probes
+from ssl_mnist.build import check_objective, fitting, make_probes
 from ssl_mnist.data import Dataset, ImageSpec, Split
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.encoders.base import Features
@@ -325,7 +326,12 @@ def test_scores_over_draws_are_their_mean_and_sample_standard_deviation():
 )
 def test_budgets_that_cannot_be_drawn_are_refused(num, words):
     with pytest.raises(UserError, match=words):
-        check_probes({"few_labels": few(num_labels=[num])}, dataset(2.5))
+        fitting({"few_labels": few(num_labels=[num])}, dataset(2.5), [f"evaluation.few_labels.num_labels=[{num}]"])
+    if num == 0:
+        return
+    probes = {"few_labels": few(num_labels=[num]), "knn": KNN(20, 0.07)}
+    found, (reason,) = fitting(probes, dataset(2.5), ["evaluation.few=1", "evaluation.knn.k=20"])  # where the command does not name it
+    assert list(found) == ["knn"] and re.search(words, reason)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

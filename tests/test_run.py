@@ -219,7 +219,6 @@ BAD = {
     "method.temperature=0": "method.temperature must be above 0",
     "augmentation.stroke.p=2": "augmentation.stroke: an augmentation's p must be in [0, 1], got 2",
     "augmentation.affine.scale=[2.0,1.0]": "scale must be [low, high]",
-    "augmentation=crop_flip_jitter augmentation.jitter.saturation=0.4": "augmentation.jitter needs images of 3 channels, the data has 1",
     "device=tpu": "device must be one of auto, cpu, cuda, mps, got tpu",
     "precision=16": "precision must be one of auto, 32, bf16-mixed, got 16",
     "tracking.mode=on": "tracking.mode must be one of auto, online, offline, disabled",

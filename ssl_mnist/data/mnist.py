@@ -7,11 +7,6 @@ content in files of the same form gets the name `mnist-format`.
 import gzip
 import hashlib
 import logging
-import os
-import subprocess
-import sys
-import tempfile
-import time
 import zlib
 from pathlib import Path
 
@@ -19,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_mnist.data.download import DataNotFound, data_folder, download
 from ssl_mnist.data.packaged import packaged_5k
 from ssl_mnist.data.spec import Dataset, ImageSpec, Split, check_content, fingerprint
 from ssl_mnist.data.splits import stratified
@@ -45,12 +41,6 @@ REBUILT_NOTE = (
     "a copy of MNIST rebuilt from two lossless re-encodings: 0.3 % of the training pixels are one grey level off; "
     "the test images and all labels are the originals"
 )
-
-_failed: dict[str, str] = {}  # folder -> why its download failed in this process: the next job of a sweep does not wait again
-
-
-class DataNotFound(UserError):
-    """The files are not there and cannot be downloaded."""
 
 
 def mnist(root: str | None, fallback: str, num_val: int, spec: ImageSpec, device: torch.device) -> Dataset:
@@ -140,22 +130,14 @@ def _read(path: Path, header: tuple[int, ...]) -> tuple[Tensor, str]:
     return values.view(shape[0], 1, *shape[1:]) if len(shape) == 3 else values, hashlib.sha256(content).hexdigest()
 
 
-def mnist_folder(root: str | None) -> Path:
-    """The folder that `data.root` names: root, or, where that is None or empty, ssl_mnist in ~/.cache or $XDG_CACHE_HOME."""
-    if root is not None and not isinstance(root, str | Path):
-        raise UserError(f"data.root must be a text that names a folder, got {root!r}; a folder called {root} is data.root=./{root}")
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(root or os.path.join(cache, "ssl_mnist")))
-
-
 def find_mnist(root: str | None, patience: float = 30.0) -> Path:
     """The folder of MNIST's four files, plain or .gz.
 
     They lie in `root/MNIST/raw`, where torchvision puts them, in `root/raw`, in `root` itself or in `root/*/MNIST/raw`. They are
     downloaded where root is None, or names an absent or empty folder; nothing is written to any other folder. Raises DataNotFound where
-    they cannot be had. patience: see `_download`.
+    they cannot be had. patience: see `download`.
     """
-    folder, option = mnist_folder(root), "data.root, or the variable SSL_MNIST_DATA"
+    folder, option = data_folder(root), "data.root, or the variable SSL_MNIST_DATA"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} ({option}) is a file; name the folder that holds MNIST/raw")
     places = [folder / "MNIST" / "raw", folder / "raw", folder]
@@ -167,7 +149,7 @@ def find_mnist(root: str | None, patience: float = 30.0) -> Path:
         raise UserError(f"{folder} ({option}) holds MNIST more than once; name one of {', '.join(str(raw.parents[1]) for raw in below)}")
     if below:
         return below[0]
-    if folder != mnist_folder(None) and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+    if folder != data_folder(None) and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         nearest = min(places, key=lambda raw: len(_missing(raw)))
         problem = f"there is no MNIST in {folder}"
         if len(_missing(nearest)) < len(MNIST_FILES):
@@ -176,7 +158,7 @@ def find_mnist(root: str | None, patience: float = 30.0) -> Path:
             f"{problem} ({option}): name the folder that holds MNIST/raw with {', '.join(MNIST_FILES)}, plain or .gz, "
             "or an empty folder, and MNIST is downloaded to it"
         )
-    _download(folder, patience)
+    download("MNIST", "torchvision.datasets.MNIST(folder, download=True)", folder, patience)
     return folder / "MNIST" / "raw"
 
 
@@ -186,76 +168,3 @@ def _path(raw: Path, name: str) -> Path:
 
 def _missing(raw: Path) -> list[str]:
     return [name for name in MNIST_FILES if not _path(raw, name).is_file()]
-
-
-# Its standard input is a pipe that closes when the parent ends, however it ends; the child then removes its folder and ends too.
-_CHILD = """
-import os, shutil, sys, threading
-def watch():
-    os.read(0, 1)
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
-    os._exit(1)
-threading.Thread(target=watch, daemon=True).start()
-from torchvision.datasets import MNIST
-MNIST(sys.argv[1], download=True)
-"""
-
-
-def _download(root: Path, patience: float) -> None:
-    """torchvision's own download, in a child process that is stopped when nothing has arrived for `patience` seconds.
-
-    It fills a temporary folder beside its destination, so that an incomplete download never looks complete. A download that failed is
-    not tried again in this process.
-    """
-    missing, key = f"MNIST is not under {root} (data.root, or the variable SSL_MNIST_DATA)", os.path.abspath(root)
-    if key in _failed:
-        raise DataNotFound(f"{missing} and could not be downloaded: {_failed[key]}, earlier in this process")
-    parent = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    try:
-        scratch = tempfile.TemporaryDirectory(prefix=".mnist-", dir=parent, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise DataNotFound(f"{missing} and cannot be downloaded to it: {error.strerror}") from error
-    with scratch as folder, tempfile.TemporaryFile("w+", errors="replace") as errors:  # not a pipe, which progress bars would fill
-        log.info("downloading MNIST to %s", root)
-        command = [sys.executable, "-c", _CHILD, folder]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process:
-            try:
-                arrived, since = -1, time.monotonic()
-                while process.poll() is None and time.monotonic() - since < patience:
-                    time.sleep(0.1)
-                    size = _size(Path(folder))
-                    if size != arrived:
-                        arrived, since = size, time.monotonic()
-                silent = process.poll() is None
-            finally:
-                process.kill()  # does nothing where it has ended
-        if process.returncode:
-            errors.seek(0)
-            reason = errors.read().strip().splitlines() or [f"the download ended with status {process.returncode}"]
-            _failed[key] = f"nothing arrived for {patience:.0f} s" if silent else reason[-1]
-            raise DataNotFound(f"{missing} and could not be downloaded: {_failed[key]}")
-        _move(Path(folder) / "MNIST", root / "MNIST")
-
-
-def _move(source: Path, target: Path) -> None:
-    """Move the downloaded files to their place, all at once where it is new; a file that is there is left alone."""
-    for archive in source.glob("raw/*.gz"):
-        archive.unlink()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        source.rename(target)
-    except OSError:  # it holds some of the files, or another process was faster
-        (target / "raw").mkdir(parents=True, exist_ok=True)
-        for name in _missing(target / "raw"):
-            os.replace(source / "raw" / name, target / "raw" / name)
-
-
-def _size(folder: Path) -> int:
-    """Bytes below a folder in which another process writes."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total

@@ -59,6 +59,19 @@ class Encoder(nn.Module):
         """(B, C, H, W) in [0, 1] -> the embedding, and the feature map or tokens where there are any."""
         raise NotImplementedError
 
+    def map_shape(self) -> tuple[int, int, int] | None:
+        """(K, h, w) of the feature map, None where there is none."""
+        if not self.has_map:
+            return None
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            images = torch.zeros(1, self.spec.channels, self.spec.height, self.spec.width, device=self.mean.device)
+            found = self.features(images).map
+        self.train(was_training)
+        assert found is not None
+        return found.shape[1], found.shape[2], found.shape[3]
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, D)."""
         return self.features(images).embedding

@@ -53,7 +53,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         settings["encoder"], settings["choices"]["method"] = made_from["settings"]["encoder"], made_from["choices"]["method"]
     config.check(settings)
 
-    from ssl_mnist.build import check_probes, make_dataset, make_probes
+    from ssl_mnist.build import fitting, make_dataset, make_probes
     from ssl_mnist.checkpoint import encoder_hash, load_encoder
     from ssl_mnist.evaluate.protocol import applicable
     from ssl_mnist.pipeline import environment, probe
@@ -71,8 +71,9 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
             raise UserError(
                 f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}"
             )
-    probes = applicable(make_probes(settings), encoder)
-    check_probes(probes, dataset)
+    probes, left_out = fitting(applicable(make_probes(settings), encoder), dataset, overrides)
+    for reason in left_out:
+        say(f"WARNING not evaluated: {reason}")
 
     what = {"evaluation": settings["evaluation"], "data": dataset.fingerprint, "encoder": encoder_hash(encoder)}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]

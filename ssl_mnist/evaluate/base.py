@@ -46,6 +46,9 @@ class Probe:
         """The scores it gives: name -> title. The first one is what its figures show."""
         raise NotImplementedError
 
+    def adapt(self, map_shape: tuple[int, int, int] | None) -> None:
+        """Fit the probe's own settings to the encoder's feature map (K, h, w)."""
+
     def check(self, train_counts: list[int], val_counts: list[int]) -> None:
         """Raises UserError where the probe cannot be fitted to so many images of each class."""
 

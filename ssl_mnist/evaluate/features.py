@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_mnist.data import as_float
+from ssl_mnist.data import Images, as_float
 from ssl_mnist.encoders import Encoder, max_pool
 from ssl_mnist.evaluate.base import Features
 from ssl_mnist.record import atomic_save
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
-def extract(encoder: Encoder, images: Tensor, cells: set[int], tta: int = 0, batch_size: int = 1000) -> Features:
+def extract(encoder: Encoder, images: Images, cells: set[int], tta: int = 0, batch_size: int = 1000) -> Features:
     """Features of images (N, C, H, W) uint8, in float32: `embedding`, and for each of `cells` the feature map's maxima in that many
     cells along each axis, `map_<cells>`. The encoder must be in eval mode.
 
@@ -70,7 +70,7 @@ class FeatureStore:
         self.encoder, self.cells, self.tta, self.folder = encoder.eval(), cells if encoder.has_map else set(), tta, folder
         self.key = hashlib.sha256(f"{identity}/{tta}/{encoder.mean.device.type}".encode()).hexdigest()[:16]
 
-    def __call__(self, split: str, images: Tensor) -> Features:
+    def __call__(self, split: str, images: Images) -> Features:
         """Features of the images (N, C, H, W) uint8 of a split: "train", "val" or "test"."""
         names = ["embedding", *(f"map_{size}" for size in sorted(self.cells))]
         kept = {name: self._kept(self._path(split, name), images) for name in names}
@@ -85,7 +85,7 @@ class FeatureStore:
     def _path(self, split: str, name: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{split}-{name}-{self.key}.pt"
 
-    def _kept(self, path: Path | None, images: Tensor) -> Tensor | None:
+    def _kept(self, path: Path | None, images: Images) -> Tensor | None:
         if path is None or not path.is_file():
             return None
         try:

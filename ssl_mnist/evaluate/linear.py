@@ -25,8 +25,14 @@ class Linear(Probe):
         check_l2(l2)
         self.l2 = l2
 
+    suffix = ""  # of the score's name
+
+    @property
+    def score(self) -> str:
+        return f"{self.name}{self.suffix}"
+
     def titles(self) -> dict[str, str]:
-        return {self.name: "linear probe"}
+        return {self.score: "linear probe"}
 
     def fit(self, train: Labelled, val: Labelled) -> Fitted:
         num_classes = train.num_classes
@@ -38,25 +44,35 @@ class Linear(Probe):
         probe = fit(inputs, labels, num_classes, chosen.l2, start=chosen)
 
         def predict(features: Features) -> dict[str, Tensor]:
-            return {self.name: probe.predict((features[self.feature] - mean) / std)}
+            return {self.score: probe.predict((features[self.feature] - mean) / std)}
 
-        warnings = [] if probe.converged else [f"{self.name}: the probe did not converge"]
-        warnings += at_edge(self.name, chosen.l2, self.l2)
+        warnings = [] if probe.converged else [f"{self.score}: the probe did not converge"]
+        warnings += at_edge(self.score, chosen.l2, self.l2)
         facts = {"l2": chosen.l2, "converged": probe.converged}
-        return Fitted({self.name: chosen.predict(inputs[num_train:])}, predict, facts, warnings)
+        return Fitted({self.score: chosen.predict(inputs[num_train:])}, predict, facts, warnings)
+
+
+MAX_COLUMNS = 4096  # of a feature map's maxima: more take long and tell little
 
 
 class LinearMap(Linear):
-    """On the feature map's maxima in cells x cells parts."""
+    """On the feature map's maxima in cells x cells parts; in fewer, and under a name that says so, where more than 4,096 columns result."""
 
     def __init__(self, l2: list[float], cells: int) -> None:
         super().__init__(l2)
         if not 1 <= cells <= 28:
             raise UserError(f"cells must be in 1..28, got {cells}")
-        self.cells, self.feature = cells, f"map_{cells}"
+        self.cells, self.feature, self.suffix = cells, f"map_{cells}", ""
+
+    def adapt(self, map_shape: tuple[int, int, int] | None) -> None:
+        if map_shape is None:
+            return
+        cells = next(size for size in range(self.cells, 0, -1) if size == 1 or map_shape[0] * size**2 <= MAX_COLUMNS)
+        if cells < self.cells:
+            self.cells, self.feature, self.suffix = cells, f"map_{cells}", f"_{cells}x{cells}"
 
     def titles(self) -> dict[str, str]:
-        return {self.name: f"linear probe, {self.cells} x {self.cells} map"}
+        return {self.score: f"linear probe, {self.cells} x {self.cells} map"}
 
 
 def check_l2(l2: Sequence[float]) -> None:

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions, to look at: PCA and t-SNE, both scikit-learn's."""
+"""Embeddings to look at: in two dimensions by PCA and t-SNE, both scikit-learn's, and by their nearest neighbours."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Projection(NamedTuple):
@@ -30,3 +31,8 @@ def project(embeddings: Tensor, seed: int) -> dict[str, Projection]:
         "pca": Projection("PCA", components[:, :2], (names[0], names[1])),
         "tsne": Projection("t-SNE", tsne.fit_transform(components), ("", "")),
     }
+
+
+def nearest(queries: Tensor, bank: Tensor, num: int) -> Tensor:
+    """(Q, num) positions of the embeddings in the bank (N, D) nearest to each query (Q, D) by cosine, the nearest first."""
+    return (F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T).topk(min(num, len(bank)), dim=1).indices

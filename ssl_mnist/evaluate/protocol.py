@@ -25,7 +25,8 @@ class Evaluation:
     split: str  # that the figures show: "test", or "val" where test was not read
     shown: Split  # its images and labels
     embeddings: Tensor  # (N, D) of these images
-    confusion: Tensor  # (num_classes, num_classes) counts of the first probe on this split: row true, column predicted
+    bank: Tensor  # (M, D) embeddings of train
+    confusion: Tensor | None  # (num_classes, num_classes) counts of the first probe on this split: row true, column predicted
 
 
 def suffix(tta: int) -> str:
@@ -40,10 +41,13 @@ def score_titles(probes: Mapping[str, Probe], tta: int) -> dict[str, str]:
 
 
 def applicable(probes: Mapping[str, Probe], encoder: Encoder) -> dict[str, Probe]:
-    """Those that the encoder has the features for. Raises UserError where there is none."""
+    """Those that the encoder has the features for, fitted to the size of its feature map. Raises UserError where there is none."""
     found = {name: probe for name, probe in probes.items() if encoder.has_map or not probe.feature.startswith("map")}
     if not found:
         raise UserError("evaluation: no probe fits this encoder, which has no feature map; evaluation=standard has others")
+    shape = encoder.map_shape() if any(probe.feature.startswith("map") for probe in found.values()) else None
+    for probe in found.values():
+        probe.adapt(shape)
     return found
 
 
@@ -58,13 +62,15 @@ def evaluate(probes: Mapping[str, Probe], dataset: Dataset, features: FeatureSto
     Probes that a refit concludes have seen train and val when they predict test. The score of a probe with several draws is their mean,
     with the sample standard deviation beside it in `_std`.
     """
+    if dataset.spec.classes is None:
+        return _without_labels(dataset, features, read_test)
     classes = dataset.spec.classes
-    train, val = (Labelled(features(name, split.images), split.labels, len(classes)) for name, split in _labelled_splits(dataset))
+    train, val = (Labelled(features(name, split.images), _labels(split), len(classes)) for name, split in _labelled_splits(dataset))
     fitted = {name: probe.fit(train, val) for name, probe in probes.items()}
     titles, end = score_titles(probes, features.tta), suffix(features.tta)
     scores: dict[str, Any] = {}
     for each in fitted.values():
-        scores |= _accuracies("val", each.val, dataset.val.labels, end)
+        scores |= _accuracies("val", each.val, val.labels, end)
     for name, each in fitted.items():
         scores |= {f"probe/{name}{end}_{fact}": value for fact, value in each.facts.items()}
     warnings = [warning for each in fitted.values() for warning in each.warnings]
@@ -76,13 +82,13 @@ def evaluate(probes: Mapping[str, Probe], dataset: Dataset, features: FeatureSto
         shown_features = features("test", shown.images)
         predicted = {name: each.predict(shown_features) for name, each in fitted.items()}
         for found in predicted.values():
-            scores |= _accuracies("test", found, shown.labels, end)
+            scores |= _accuracies("test", found, _labels(shown), end)
         classes_of_first = predicted[first][primary]
     else:
         split, shown, shown_features = "val", dataset.val, val.features
         classes_of_first = fitted[first].val[primary]
 
-    confusion = confusion_matrix(shown.labels, classes_of_first.view(-1, len(shown))[0], len(classes))
+    confusion = confusion_matrix(_labels(shown), classes_of_first.view(-1, len(shown))[0], len(classes))
     true, mistaken, count = most_confused(confusion)
     scores |= {
         "primary": f"{primary}{end}",
@@ -95,7 +101,19 @@ def evaluate(probes: Mapping[str, Probe], dataset: Dataset, features: FeatureSto
         },
         "warnings": warnings,
     }
-    return Evaluation(scores, warnings, split, shown, shown_features["embedding"], confusion)
+    return Evaluation(scores, warnings, split, shown, shown_features["embedding"], train.features["embedding"], confusion)
+
+
+def _without_labels(dataset: Dataset, features: FeatureStore, read_test: bool) -> Evaluation:
+    """No score; embeddings to look at."""
+    split, shown = ("test", dataset.read_test()) if read_test else ("val", dataset.val)
+    bank = features("train", dataset.train.images)["embedding"]
+    return Evaluation({"scores": {}, "warnings": []}, [], split, shown, features(split, shown.images)["embedding"], bank, None)
+
+
+def _labels(split: Split) -> Tensor:
+    assert split.labels is not None
+    return split.labels
 
 
 def _labelled_splits(dataset: Dataset) -> list[tuple[str, Split]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ssl_mnist.data import as_float
+from ssl_mnist.data import as_float, batches
 from ssl_mnist.errors import UserError
 from ssl_mnist.methods.base import losses
 from ssl_mnist.training.seeds import seed_for
@@ -24,14 +24,14 @@ class Diverged(UserError):
 
 
 def pretrain(experiment: "Experiment") -> Iterator[dict[str, float]]:
-    """Train `experiment.method` in place on the images of its data set's train split, (N, C, H, W) uint8 on its device.
+    """Train `experiment.method` in place on the images that its data set pretrains on, (N, C, H, W) uint8.
 
     Yields, about every `log_every` steps (an epoch is cut into equal windows), `step`, `epoch` (a fraction while it runs),
     `pretrain/lr`, `pretrain/images_per_second`, and the mean over the window of each term the method measured, `pretrain/<name>`; at an
     epoch's end also `pretrain/epoch_loss`, the mean over the epoch. An epoch is one random order of the images, its incomplete last batch
     left out. Random numbers depend on the seed and the step alone. Raises Diverged at a loss that is not finite, naming its step.
     """
-    images, method, optimizer = experiment.dataset.train.images, experiment.method, experiment.optimizer
+    images, method, optimizer = experiment.dataset.to_pretrain, experiment.method, experiment.optimizer
     batch_size, epochs = experiment.batch_size, experiment.epochs
     steps_per_epoch = len(images) // batch_size
     window_ends = _window_ends(steps_per_epoch, experiment.log_every)
@@ -40,12 +40,12 @@ def pretrain(experiment: "Experiment") -> Iterator[dict[str, float]]:
     method.train()
     for epoch in range(1, epochs + 1):
         shuffle = torch.Generator().manual_seed(seed_for(experiment.seed, "order", epoch))
-        order = torch.randperm(len(images), generator=shuffle).to(images.device)
+        order = torch.randperm(len(images), generator=shuffle)
+        order = order.to(images.device) if isinstance(images, Tensor) else order
         pending: list[dict[str, Tensor]] = []
         epoch_losses: list[float] = []
         since = time.perf_counter()
-        for index in range(steps_per_epoch):
-            batch = as_float(images[order[index * batch_size : (index + 1) * batch_size]])  # (B, C, H, W)
+        for index, batch in enumerate(map(as_float, batches(images, order, batch_size))):  # (B, C, H, W)
             torch.manual_seed(seed_for(experiment.seed, "views", step))  # of views, and of what the method samples
             method.before_step(step / experiment.num_steps)
             with torch.no_grad():
