@@ -209,7 +209,7 @@ def block_speed(rows: list[Row]) -> str:
         number = re.search(rf"^{key}: (.+)$", commands[name]["output"], re.M)
         assert number, (name, key)
         lines.append([what, number[1] + unit, f"`{commands[name]['command']}`"])
-    return f"{table(['speed', '', 'command'], lines)}\n\nMachine: {found['machine']}. Version {found['version']}."
+    return table([f"speed on {found['machine']}; version {found['version']}", "", "command"], lines)
 
 
 BLOCKS: dict[str, Callable[[list[Row]], str]] = {

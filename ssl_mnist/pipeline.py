@@ -96,9 +96,8 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
     if dataset.note:
         out.console.say(f"        {dataset.note}")
     if choices["augmentation"] == "auto":
-        out.console.say(
-            f"augment {', '.join(n for n, op in experiment.augmentation.ops.items() if op.p) or 'nothing'} (auto: what the data set names)"
-        )
+        acting = [name for name, op in experiment.augmentation.ops.items() if op.p]
+        out.console.say(f"augment {', '.join(acting) or 'nothing'} (auto: what the data set names)")
     for reason in experiment.left_out:
         log.warning("WARNING not evaluated: %s", reason)
     if experiment.batch_size < batch_size:
