@@ -1,7 +1,6 @@
 """What a run prints, and that a console that is closed, full, gone or narrow-minded ends none."""
 
 import fcntl
-import logging
 import os
 import pty
 import struct
