@@ -169,7 +169,7 @@ def _job(cfg: DictConfig) -> float:
             settings = settings_of(cfg, job)
         data = settings.get("data")
         for key in ("root", "path", "cache"):  # relative paths mean the folder where the user stands
-            if isinstance(data, dict) and isinstance(place := data.get(key), str):
+            if isinstance(data, dict) and isinstance(place := data.get(key), str) and place != "???":
                 data[key] = str(Path(job.runtime.cwd, Path(place).expanduser()))
         from ssl_mnist.pipeline import run
 

@@ -133,6 +133,9 @@ def check(settings: Mapping[str, Any]) -> None:
         if type(settings[key]) is not kind:
             raise UserError(f"{key} must be {_words(kind)} like {known[key]}, got {settings[key]!r}")
     _check_node("evaluation", settings["evaluation"], known["evaluation"])
+    for key, value in flat(settings).items():
+        if value == "???":
+            raise UserError(f"{key} has to be given, as in {key}=<{'file' if key.endswith('path') else 'folder'}>")
     for group in (group for group in GROUPS if group != "evaluation"):
         if "_target_" not in settings[group]:
             raise UserError(

@@ -58,6 +58,8 @@ LINES = {
     ("-m", "pretrain.warmup=0,0.1", "hydra.sweep.subdir=s${seed}"): "give several jobs the folder",
     ("-m", "seed=0", "hydra.sweep.subdir=../x"): "leads out of the sweep's folder",
     ("seed=${seed}",): "leads back to itself",
+    ("data=image_folder",): "data.root has to be given, as in data.root=<folder>",
+    ("data=arrays",): "data.path has to be given, as in data.path=<file>",
 }
 
 

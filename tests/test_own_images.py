@@ -395,5 +395,9 @@ def test_a_run_on_a_folder_evaluates_what_fits(tmp_path):
     assert "augment crop, flip, jitter, grayscale (auto" in result.stdout and "not evaluated: few_labels" in result.stdout
     summary = summary_of(tmp_path / "run")
     assert summary["data/source"] == "pets" and 0 <= summary["test/linear_accuracy"] <= 1
+    again = command("run", "evaluation=quick", module="ssl_mnist.evaluate", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    (scores,) = (json.loads(path.read_text()) for path in (tmp_path / "run" / "evaluation").iterdir())
+    assert scores["test/linear_accuracy"] == summary["test/linear_accuracy"]
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["settings"]["data"]["root"] == str(tmp_path / "pets")

@@ -176,9 +176,10 @@ def _decode(place: Path, key: str, folder: Path, listing: Listing, what: dict[st
     scratch = place / f"decoding-{os.getpid()}.u8"
     try:
         with open(scratch, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, len(order) * row_bytes) if hasattr(os, "posix_fallocate") else file.truncate(
-                len(order) * row_bytes
-            )
+            if hasattr(os, "posix_fallocate"):  # a full disk is noticed now
+                os.posix_fallocate(file.fileno(), 0, len(order) * row_bytes)
+            else:
+                file.truncate(len(order) * row_bytes)
         paths = [str(folder.resolve() / listing.files[i]) for i in order]
         problems = _run_workers(scratch, paths, what)
         good = np.array([problem is None for problem in problems])

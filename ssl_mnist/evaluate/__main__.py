@@ -17,6 +17,8 @@ from ssl_mnist import config, record
 from ssl_mnist.console import say, score_table
 from ssl_mnist.errors import UserError, explain
 
+PLACES = ("data.root=", "data.path=", "data.cache=")  # overrides that name the same data elsewhere
+
 
 def evaluate_again(path: Path, overrides: list[str]) -> list[Path]:
     """Evaluate the encoder of a run's folder, of an encoder.pt, or of every complete run of a sweep; returns the files written.
@@ -46,9 +48,9 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     settings = config.compose(*own, *overrides, *test)
     if made_from:
         settings["seed"] = made_from["settings"]["seed"]
-        changed = any(override.startswith("data") for override in overrides)
+        changed = any(override.startswith("data") and not override.startswith(PLACES) for override in overrides)
         if not changed:  # the place of the files may be another one today
-            place = {"root": settings["data"]["root"]} if "root" in settings["data"] else {}
+            place = {key: settings["data"][key] for key in ("root", "path", "cache") if settings["data"].get(key) not in (None, "???")}
             settings["data"] = made_from["settings"]["data"] | place
         settings["encoder"], settings["choices"]["method"] = made_from["settings"]["encoder"], made_from["choices"]["method"]
     config.check(settings)
