@@ -25,6 +25,9 @@ def jobs(words: list[str]) -> list[list[str]]:
     columns = []
     for word in words:
         key, _, values = word.partition("=")
+        if key in ("data.root", "data.path"):  # <folder>, <file.npz>
+            columns.append([f"{key}=there"])
+            continue
         if word.startswith("-") or key.lstrip("+").startswith("hydra") or "<" in word or not ("=" in word or word.startswith("~")):
             continue
         if word.startswith("~"):
