@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ssl_mnist.data.spec import Dataset, KnownSpec, Split, fingerprint
-from ssl_mnist.data.splits import three_parts
+from ssl_mnist.data.splits import check_shares, three_parts
 from ssl_mnist.errors import UserError
 
 MAX_CHANNELS = 16
@@ -19,9 +19,7 @@ def arrays(path: str, val: float, test: float, spec: KnownSpec, device: torch.de
     `images`: (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float in [0, 1]; `labels`, optional: (N,) whole numbers or texts.
     val, test: the shares of these parts, stratified by label. Raises UserError for anything else.
     """
-    for name, share in {"val": val, "test": test}.items():
-        if not 0 < share < 0.5:
-            raise UserError(f"data.{name} must be a share above 0 and below 0.5, got {share}")
+    check_shares(val, test)
     file = Path(path).expanduser()
     images, labels, classes = _read(file)
     parts = three_parts(labels, len(images), (val, test))
@@ -32,11 +30,9 @@ def arrays(path: str, val: float, test: float, spec: KnownSpec, device: torch.de
         Split(torch.from_numpy(images[part]).to(device), None if labels is None else torch.from_numpy(labels[part]).to(device))
         for part in parts
     )
+    how = "at random" if classes is None else "stratified by class"
     known = spec.complete(train.images, classes)
-    return Dataset(file.stem, known, train, val_part, lambda: test_part, content, note=f"split in three, {SPLIT_WORDS[classes is None]}")
-
-
-SPLIT_WORDS = {False: "stratified by class", True: "at random"}
+    return Dataset(file.stem, known, train, val_part, lambda: test_part, content, note=f"split in three, {how}")
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:

@@ -26,7 +26,7 @@ from filelock import FileLock
 from ssl_mnist.console import progress_bar, say
 from ssl_mnist.data import decode
 from ssl_mnist.data.spec import Dataset, KnownSpec, Split, fingerprint
-from ssl_mnist.data.splits import three_parts
+from ssl_mnist.data.splits import check_shares, three_parts
 from ssl_mnist.data.stored import Stored
 from ssl_mnist.errors import UserError
 from ssl_mnist.record import atomic_write
@@ -77,9 +77,7 @@ def image_folder(
         raise UserError(f"data.channels must be 1 (grey) or 3 (RGB), got {channels}")
     if resize not in ("squash", "crop", "pad"):
         raise UserError(f"data.resize must be squash, crop or pad, got {resize}")
-    for name, share in {"val": val, "test": test}.items():
-        if not 0 < share < 0.5:
-            raise UserError(f"data.{name} must be a share above 0 and below 0.5, got {share}")
+    check_shares(val, test)
     folder = Path(root).expanduser()
     listing = _list(folder)
     what = {"size": [height, width], "channels": channels, "resize": resize, "val": val, "test": test, "format": FORMAT}

@@ -69,6 +69,13 @@ def stratified(labels: Tensor, num: int) -> tuple[Tensor, Tensor]:
     return is_rest.nonzero()[:, 0], (~is_rest).nonzero()[:, 0]
 
 
+def check_shares(val: float, test: float) -> None:
+    """Raises UserError unless these can be the shares of val and test."""
+    for name, share in {"val": val, "test": test}.items():
+        if not 0 < share < 0.5:
+            raise UserError(f"data.{name} must be a share above 0 and below 0.5, got {share}")
+
+
 def three_parts(labels: np.ndarray | None, num: int, shares: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions of train, val and test among `num` images, each in order; stratified where there are labels (num,).
 

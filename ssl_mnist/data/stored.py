@@ -46,8 +46,6 @@ class Stored:
             start, end, step = rows.indices(len(self))
             assert step == 1
             return self._read([(start, end)], end - start)
-        if rows.dtype == torch.bool:
-            rows = rows.nonzero()[:, 0]
         return self._read([(row, row + 1) for row in rows.tolist()], len(rows))
 
     def _read(self, parts: list[tuple[int, int]], num: int) -> Tensor:
