@@ -4,7 +4,7 @@
 
 Both sides have the same encoder, projector, batch size and loss, and each the thread and worker counts that serve it best. The
 sides take turns; printed are medians over the rounds. `ratio`: ours in the precision it would choose here, the standard loop as
-it is written, in float32. `ratio_fp32`: both in float32. Needs the full MNIST.
+it is written, in float32. `ratio_fp32`: both in float32. Needs the data set: the full MNIST, or the one that `data` names.
 """
 
 import os
@@ -22,7 +22,9 @@ from ssl_mnist.training.loop import pretrain
 
 ROUNDS = 9
 
-settings = checked_settings(*sys.argv[1:], "data.fallback=error")
+settings = checked_settings(*sys.argv[1:])
+if "fallback" in settings["data"]:
+    settings["data"]["fallback"] = "error"
 precision, choices = str(settings["precision"]), settings["choices"]
 dataset = make_dataset(settings, Device.choose("cpu", precision))
 
@@ -49,8 +51,9 @@ def main() -> None:
     slow, mixed, full = (statistics.median(column) for column in zip(*rounds, strict=True))
     (workers, torch_threads), (mixed_threads, full_threads) = best_standard, (n for _, n in best_ours)
     chosen, num_settings = Device.choose("cpu", precision).precision, len(candidates())
-    encoder, batch_size = f"{choices['encoder']} {settings['encoder']['widths']}", settings["pretrain"]["batch_size"]
-    print(f"encoder {encoder}, batch {batch_size}, medians of {ROUNDS} rounds of {STEPS} steps")
+    encoder = ", ".join([choices["encoder"], *(f"{key} {value}" for key, value in settings["encoder"].items() if key != "_target_")])
+    print(f"{choices['data']}, encoder {encoder}, batch {settings['pretrain']['batch_size']}")
+    print(f"medians of {ROUNDS} rounds of {STEPS} steps")
     print(f"standard: {slow:,.0f} views/s, float32, {workers} workers, {torch_threads} threads, the fastest of {num_settings} settings")
     print(f"ours: {mixed:,.0f} views/s, precision {chosen}, {mixed_threads} threads, augmentation {choices['augmentation']}")
     print(f"ours: {full:,.0f} views/s, float32, {full_threads} threads")

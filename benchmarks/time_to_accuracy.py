@@ -49,13 +49,10 @@ def measure(side: str, limit: float, workers: int, threads: int, overrides: list
             yield
 
     def theirs() -> Iterator[None]:
-        from standard import folder, loader, model_of, train
-        from torchvision.datasets import MNIST
+        from standard import loader, model_of, train
 
         model = model_of(encoder, settings["method"])
-        labels = MNIST(str(folder(settings))).targets
-        indices, _ = data.stratified(labels, settings["data"]["num_val"])  # the images of train
-        batches = loader(settings, indices.tolist(), workers)
+        batches = loader(settings, dataset, workers)
         for step, _ in enumerate(train(model, batches, settings["method"]["temperature"]), 1):
             if step % (per_epoch // 2) == 0:
                 yield

@@ -1,11 +1,13 @@
 """Decode image files to one size, in processes of their own: `python decode.py` reads a JSON task from standard input.
 
 Run by its path, so that a worker imports Pillow and numpy, and neither torch nor this package. The task holds `target`, a file of
-uint8 images (C, H, W) one after the other, which is there already in its full size, `size` [H, W], `channels`, `resize`, and `items`,
-pairs of a row in the file and the path of an image. For every item one line of JSON is printed: null, or why it cannot be used.
+uint8 images (C, H, W) one after the other, which is there already in its full size, `size` [H, W], `channels`, `resize`, `folder`, and
+`lots`, pairs of a first row in the file and the images, relative to the folder, that become this row and those after it. For every lot
+one line of JSON is printed, a list: for each image null, or why it cannot be used.
 """
 
 import json
+import os
 import sys
 import warnings
 
@@ -27,7 +29,8 @@ def decode(path: str, size: tuple[int, int], channels: int, resize: str) -> np.n
             image.draft(None, (2 * width, 2 * height))  # decodes large photographs at 1/2, 1/4 or 1/8 of their size
         if min(image.size) < SMALLEST:
             raise ValueError(f"is {image.width} x {image.height} pixels, fewer than {SMALLEST} a side")
-        picture = _to_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+        ImageOps.exif_transpose(image, in_place=True)
+        picture = _to_mode(image, "L" if channels == 1 else "RGB")
     if resize == "crop":
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     elif resize == "pad":
@@ -58,16 +61,19 @@ def main() -> None:
     (height, width), channels = task["size"], task["channels"]
     num_bytes = channels * height * width
     with open(task["target"], "r+b", buffering=0) as target:
-        for done, (row, path) in enumerate(task["items"], 1):
-            problem = None
-            try:
-                pixels = decode(path, (height, width), channels, task["resize"]).tobytes()
-            except Exception as error:  # whatever a broken file makes Pillow say
-                problem = (str(error) or type(error).__name__).replace(path, "").splitlines()[0]
-            else:
-                target.seek(row * num_bytes)
-                target.write(pixels)
-            print(json.dumps(problem), flush=done % 64 == 0)  # a flush for each image slows the decoding
+        for first, names in task["lots"]:
+            problems: list[str | None] = []
+            for row, name in enumerate(names, first):
+                path = os.path.join(task["folder"], name)
+                try:
+                    pixels = decode(path, (height, width), channels, task["resize"]).tobytes()
+                except Exception as error:  # whatever a broken file makes Pillow say
+                    problems.append((str(error) or type(error).__name__).replace(path, "").splitlines()[0])
+                else:
+                    target.seek(row * num_bytes)
+                    target.write(pixels)
+                    problems.append(None)
+            print(json.dumps(problems), flush=True)
 
 
 if __name__ == "__main__":

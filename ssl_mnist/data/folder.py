@@ -38,6 +38,7 @@ PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), 
 NAMED = 5  # files named in a warning
 ALLOWED_BROKEN = 0.01
 FORMAT = 1  # of the cache
+LOT = 64  # images that a decoding process reports together
 
 
 class Listing(NamedTuple):
@@ -178,8 +179,7 @@ def _decode(place: Path, key: str, folder: Path, listing: Listing, what: dict[st
                 os.posix_fallocate(file.fileno(), 0, len(order) * row_bytes)
             else:
                 file.truncate(len(order) * row_bytes)
-        paths = [str(folder.resolve() / listing.files[i]) for i in order]
-        problems = _run_workers(scratch, paths, what)
+        problems = _run_workers(scratch, folder.resolve(), [listing.files[i] for i in order], what)
         good = np.array([problem is None for problem in problems])
         broken = {listing.files[i]: problem for i, problem in zip(order, problems, strict=True) if problem is not None}
         if not good.any():
@@ -244,12 +244,13 @@ def _split(folder: Path, listing: Listing, what: dict[str, Any]) -> tuple[list[s
     return classes, labels, [train, given["val"] if len(given["val"]) else val, given["test"] if len(given["test"]) else test], note
 
 
-def _run_workers(target: Path, paths: Sequence[str], what: dict[str, Any]) -> list[str | None]:
-    """Decode the images at `paths` into rows of `target`, on all cores that this process may use; returns why each failed, or None."""
-    num = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, -(-len(paths) // 64))
-    say(f"data    decoding {len(paths):,} images, once; {num} processes")
-    task = {"target": str(target), "size": what["size"], "channels": what["channels"], "resize": what["resize"]}
-    problems: list[str | None] = [None] * len(paths)
+def _run_workers(target: Path, folder: Path, names: Sequence[str], what: dict[str, Any]) -> list[str | None]:
+    """Decode the images of a folder into rows of `target`, on all cores that this process may use; returns why each failed, or None."""
+    lots = [(first, names[first : first + LOT]) for first in range(0, len(names), LOT)]
+    num = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(lots))
+    say(f"data    decoding {len(names):,} images, once; {num} processes")
+    task = {key: what[key] for key in ("size", "channels", "resize")} | {"target": str(target), "folder": str(folder)}
+    problems: list[str | None] = []
     workers = []
     try:
         for first in range(num):
@@ -257,17 +258,17 @@ def _run_workers(target: Path, paths: Sequence[str], what: dict[str, Any]) -> li
             worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             workers.append(worker)
             assert worker.stdin
-            json.dump(task | {"items": [(row, paths[row]) for row in range(first, len(paths), num)]}, worker.stdin)
+            worker.stdin.write(json.dumps(task | {"lots": lots[first::num]}))
             worker.stdin.close()
-        with progress_bar(len(paths), "image") as advance:
-            for row in range(len(paths)):  # the workers go at about the same speed; a pipe holds what the others are ahead
-                stdout = workers[row % num].stdout
+        with progress_bar(len(names), "image") as advance:
+            for lot in range(len(lots)):  # the workers go at about the same speed; a pipe holds what the others are ahead
+                stdout = workers[lot % num].stdout
                 assert stdout
                 line = stdout.readline()
                 if not line:
                     raise OSError(28, "a decoding process ended early; is the disk full?", str(target))
-                problems[row] = json.loads(line)
-                advance(1)
+                problems += json.loads(line)
+                advance(len(lots[lot][1]))
     finally:
         for worker in workers:
             worker.kill()
