@@ -325,11 +325,18 @@ def identity(settings: Mapping[str, Any], device: str, precision: str, data: str
     Returns `identity` (16 hex digits), `identity_parts`, and `resolved`, what `auto` became.
     """
     kept = {key: value for key, value in flat(settings).items() if not any(key == no or key.startswith(f"{no}.") for no in NO_RESULT)}
+    libraries = [
+        "torch",
+        "torchvision",
+        "lightly",
+        "scikit-learn",
+        *(["timm"] if settings["encoder"]["_target_"].endswith(".Timm") else []),
+    ]
     parts = {
         "settings": kept,
         "code": code_hashes(settings),
         "data": data,
-        "versions": {name: version(name) for name in ("torch", "lightly")},
+        "versions": {name: version(name) for name in libraries},
         "device": device,
         "precision": precision,
     }

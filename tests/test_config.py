@@ -347,7 +347,9 @@ def test_the_identity_holds_what_auto_became_and_where_it_ran():
         assert identity_of(**other)["identity"] != default["identity"]
     assert identity_of(threads=7)["identity"] == default["identity"]
     assert identity_of(threads=7)["resolved"] == {"device": "cpu", "precision": "32", "threads": 7}
-    assert set(default["identity_parts"]["versions"]) == {"torch", "lightly"}
+    libraries = {"torch", "torchvision", "lightly", "scikit-learn"}
+    assert set(default["identity_parts"]["versions"]) == libraries
+    assert set(identity_of("encoder=timm")["identity_parts"]["versions"]) == {*libraries, "timm"}
     roots = [identity(compose(f"data.root={root}"), "cpu", "32", "d", 1)["identity"] for root in ("/a", "/b")]
     assert roots[0] == roots[1]
 

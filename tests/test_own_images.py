@@ -156,6 +156,7 @@ def test_a_second_start_decodes_nothing_and_a_change_is_seen(tmp_path, monkeypat
     first = read(root, cache=str(cache))
     with monkeypatch.context() as patch:
         patch.setattr(folder, "_run_workers", None)
+        patch.setattr(folder, "FileLock", None)  # nor is anything written: a cache that is read-only serves
         again = read(root, cache=str(cache))
     assert again.fingerprint == first.fingerprint and torch.equal(again.train.images, first.train.images)
     Image.fromarray(noise(20, 20, 3, seed=99)).save(root / "a" / "0.png")
@@ -375,15 +376,16 @@ def test_packaged_8x8_digits():
 
 def test_a_run_without_labels_says_what_it_leaves_out(tmp_path):
     np.savez(tmp_path / "x.npz", images=noise(120, 16, 16))
-    settings = ("pretrain.epochs=1", "tracking.mode=disabled", "evaluation.num_points=50", "hydra.run.dir=run")
-    result = command("data=arrays", "data.path=x.npz", *settings, cwd=tmp_path)
+    settings = ("pretrain.epochs=1", "tracking.mode=disabled", "evaluation.num_points=50", "hydra.sweep.dir=s")
+    result = command("-m", "data=arrays", "data.path=x.npz", *settings, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "no score: the images have no labels" in result.stdout
     assert "WARNING not evaluated: linear, linear_map, knn, kmeans, few_labels: the images have no labels" in result.stdout
     assert "batches of 96 instead of 256 images" in result.stdout
-    summary = summary_of(tmp_path / "run")
+    summary = summary_of(tmp_path / "s" / "0-simclr")
     assert summary["scores"] == {} and summary["data/classes"] is None and summary["data/train_size"] == 96
-    figures = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
+    figures = {path.stem for path in (tmp_path / "s" / "0-simclr" / "figures").iterdir()}
+    assert "There are no scores to compare: the images have no labels." in result.stdout
     assert {"tsne", "pca", "nearest_neighbours", "augmented_views"} <= figures and "confusion_matrix" not in figures
 
 

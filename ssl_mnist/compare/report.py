@@ -123,7 +123,9 @@ class Comparison:
 
     @property
     def basis(self) -> str:
-        """Which split decides, and why, in a sentence or two."""
+        """Which split decides, and why, in a sentence or two; what is missing where nothing can be decided."""
+        if not self.scores:
+            return "There are no scores to compare: the images have no labels."
         keys = [key for key in self.swept if key != "method"]
         if self.split == "test":
             return "Decided by test: only the method and the seed were swept."
@@ -138,8 +140,8 @@ class Comparison:
 
     @property
     def evaluate(self) -> str:
-        """The command that reads test for the best run; empty where test was read."""
-        if not self.unread:
+        """The command that reads test for the best run; empty where test was read, or where there is nothing to read."""
+        if not self.unread or not self.scores:
             return ""
         run = self.best_run or self.unread[0]
         return f"python -m ssl_mnist.evaluate {shlex.quote(os.path.relpath(run.folder))}"

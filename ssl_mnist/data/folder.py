@@ -86,9 +86,10 @@ def image_folder(
     home = Path(cache).expanduser() if cache else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ssl_mnist" / "folders"
     place = home / hashlib.sha256(f"{os.path.realpath(folder)}/{what}".encode()).hexdigest()[:16]
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / "lock"):  # two runs that want the same images: one decodes them
-            index = _cached(place, key) or _decode(place, key, folder, listing, what)
+        if (index := _cached(place, key)) is None:
+            place.mkdir(parents=True, exist_ok=True)
+            with FileLock(place / "lock"):  # two runs that want the same images: one decodes them
+                index = _cached(place, key) or _decode(place, key, folder, listing, what)
     except OSError as error:
         raise UserError(
             f"the decoded images cannot be kept in {place}: {error.strerror or error}; name a folder that takes them as data.cache"
