@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -26,10 +27,12 @@ from ssl_mnist.config import CONFIG_DIR, check_names, settings_of
 from ssl_mnist.console import keep_going, say
 from ssl_mnist.errors import UserError, explain, explained
 from ssl_mnist.training import threads
+from ssl_mnist.training.stops import SIGNALS, Stopped, stop_now
 
 _traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
 # For the processes that run a sweep's jobs: how many there are, and the sweep's folder, whose ${now:...} they would resolve anew.
 NUM_JOBS, SWEEP = "SSL_MNIST_NUM_JOBS", "SSL_MNIST_SWEEP"
+CONFIG_FLAGS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # Hydra's, that say where settings come from
 # An interpolation whose value may differ from job to job.
 _DIFFERS = re.compile(r"\$\{(?!now:|oc\.env:|hydra[.:]runtime\.cwd\}|hydra[.:]job\.name\})")
 
@@ -258,12 +261,18 @@ def main() -> None:
     if "--version" in arguments:
         print(f"ssl_mnist {__version__}")
         return
-    # Hydra refuses `a=1 -m b=2`: what is no override goes first.
-    sys.argv[1:] = [*(a for a in arguments if not _is_override(a)), *(a for a in arguments if _is_override(a))]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
-    signal.signal(signal.SIGTERM, _terminate)
-    Folders.sweep, Folders.created = None, ()
     status: str | int = 0
+    try:
+        arguments = _resumed(arguments)
+    except (UserError, OSError) as error:
+        sys.exit(f"ssl_mnist: {line_of(error)}")
+    # Hydra refuses `a=1 -m b=2`: what is no override goes first.
+    arguments = [*(a for a in arguments if not _is_override(a)), *(a for a in arguments if _is_override(a))]
+    sys.argv[1:] = arguments
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
+    for signum in SIGNALS:
+        signal.signal(signum, stop_now)
+    Folders.sweep, Folders.created = None, ()
     try:
         if "hydra/launcher=submitit_slurm" in arguments and not shutil.which("srun"):
             raise UserError("hydra/launcher=submitit_slurm needs SLURM, and there is no srun here; submitit_local runs on this machine")
@@ -274,8 +283,9 @@ def main() -> None:
             raise
         status = f"ssl_mnist: {line_of(error)}"
     except KeyboardInterrupt as error:
-        status = 143 if isinstance(error, Terminated) else 130
-        say("\nstopped", file=sys.stderr)
+        signum = error.signum if isinstance(error, Stopped) else signal.SIGINT
+        status = 128 + signum
+        say(f"\nstopped{_how_to_go_on(error)}", file=sys.stderr)
     except Exception as error:
         if str(error).startswith("Only one of --run"):  # Hydra's, of flags that exclude each other
             status = f"ssl_mnist: {error}"
@@ -293,12 +303,37 @@ def main() -> None:
         sys.exit(status)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM."""
+def _resumed(arguments: list[str]) -> list[str]:
+    """The arguments, with those of the run that `resume=<run folder>` names in its place; others are added, and win.
+
+    Raises UserError where the folder holds no run.
+    """
+    named = [argument for argument in arguments if argument.startswith("resume=")]
+    if not named:
+        return arguments
+    if len(named) > 1 or {"-m", "--multirun"} & set(arguments):
+        raise UserError("resume= names the folder of one run; a sweep goes on by its own command with hydra.sweep.dir=<its folder>")
+    folder = Path(named[0].partition("=")[2]).expanduser()
+    try:
+        made_from = record.read_json(folder / record.RUN)
+        words = shlex.split(made_from["command"])[3:]
+        overrides = list(made_from["overrides"])
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no run to go on with (no {record.RUN}); resume= names the folder of one") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{folder / record.RUN} cannot be read: the run's own command with hydra.run.dir={folder} starts it again"
+        ) from None
+    flags = [word for i, word in enumerate(words) if word.startswith(CONFIG_FLAGS) or (i and words[i - 1] in CONFIG_FLAGS)]
+    others = [argument for argument in arguments if argument not in named]
+    return [*flags, *overrides, *others, f'hydra.run.dir="{folder}"']
 
 
-def _terminate(signum: int, frame: Any) -> None:
-    raise Terminated
+def _how_to_go_on(error: KeyboardInterrupt) -> str:
+    if Folders.sweep is not None:
+        return "; the same command goes on with what is left, if hydra.sweep.dir names this sweep's folder"
+    folder = getattr(error, "folder", None)
+    return f"; python -m ssl_mnist resume={shlex.quote(os.path.relpath(folder))} goes on" if folder else ""
 
 
 def _remove_empty(created: tuple[Path, ...]) -> None:

@@ -50,14 +50,26 @@ CHOICES = {
 }
 # Settings that change no score. `device`, `precision` and the data's place enter an identity as what they became.
 NO_RESULT = (
-    *("tracking", "choices", "overrides", "objective", "device", "precision", "threads", "data.root", "data.fallback", "data._target_"),
+    *(
+        "tracking",
+        "checkpoint",
+        "choices",
+        "overrides",
+        "objective",
+        "device",
+        "precision",
+        "threads",
+        "data.root",
+        "data.fallback",
+        "data._target_",
+    ),
     *("data.path", "data.cache", "data.device_limit_gb", "data.known"),
     *("pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
 )
 # Code that makes no result: what reads, draws, sends or says it.
 NO_RESULT_CODE = (
     *("compare/", "cli.py", "config.py", "console.py", "errors.py", "plots.py", "record.py", "tracking.py", "__init__.py", "__main__.py"),
-    *("evaluate/__main__.py", "evaluate/project.py"),
+    *("evaluate/__main__.py", "evaluate/project.py", "training/state.py", "training/stops.py"),
 )
 
 
@@ -125,7 +137,7 @@ def check(settings: Mapping[str, Any]) -> None:
     for key in (*known, *GROUPS):
         if key not in settings:
             raise UserError(f"{key} cannot be removed")
-    for key in ("pretrain", "tracking"):
+    for key in ("pretrain", "checkpoint", "tracking"):
         if not isinstance(settings[key], dict):
             raise UserError(f"{key} holds settings of its own, such as {key}.{next(iter(known[key]))}, and cannot be {settings[key]!r}")
         _check_keys(key, settings[key], known[key])
@@ -325,18 +337,12 @@ def identity(settings: Mapping[str, Any], device: str, precision: str, data: str
     Returns `identity` (16 hex digits), `identity_parts`, and `resolved`, what `auto` became.
     """
     kept = {key: value for key, value in flat(settings).items() if not any(key == no or key.startswith(f"{no}.") for no in NO_RESULT)}
-    libraries = [
-        "torch",
-        "torchvision",
-        "lightly",
-        "scikit-learn",
-        *(["timm"] if settings["encoder"]["_target_"].endswith(".Timm") else []),
-    ]
+    timm = ("timm",) if settings["encoder"]["_target_"].endswith(".Timm") else ()
     parts = {
         "settings": kept,
         "code": code_hashes(settings),
         "data": data,
-        "versions": {name: version(name) for name in libraries},
+        "versions": {name: version(name) for name in ("torch", "torchvision", "lightly", "scikit-learn", *timm)},
         "device": device,
         "precision": precision,
     }

@@ -99,15 +99,15 @@ class Console:
         say(text)
 
     @contextlib.contextmanager
-    def training(self, num_steps: int) -> Iterator[Callable[[Mapping[str, float]], None]]:
-        """Show the progress of `num_steps`: a bar on a terminal, one line an epoch elsewhere and in a worker process.
+    def training(self, num_steps: int, done: int = 0) -> Iterator[Callable[[Mapping[str, float]], None]]:
+        """Show the progress of `num_steps`, `done` of them before: a bar on a terminal, one line an epoch elsewhere or in a worker process.
 
         Yields a function that is called with each row of metrics.
         """
         if multiprocessing.current_process().name == "MainProcess" and _is_terminal(sys.stderr):
             from tqdm import tqdm
 
-            bar = tqdm(total=num_steps, unit="step", dynamic_ncols=True, leave=False)
+            bar = tqdm(total=num_steps, initial=done, unit="step", dynamic_ncols=True, leave=False)
             try:
                 yield lambda metrics: _move(bar, metrics)
             finally:
@@ -115,7 +115,7 @@ class Console:
                     bar.close()
         else:
             started = time.perf_counter()
-            yield lambda metrics: _epoch(num_steps, started, metrics)
+            yield lambda metrics: _epoch(num_steps, done, started, metrics)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -130,11 +130,11 @@ def _move(bar: Any, metrics: Mapping[str, float]) -> None:
         bar.update(int(metrics["step"]) - bar.n)
 
 
-def _epoch(num_steps: int, started: float, metrics: Mapping[str, float]) -> None:
+def _epoch(num_steps: int, done: int, started: float, metrics: Mapping[str, float]) -> None:
     if "pretrain/epoch_loss" not in metrics:
         return
     step, epoch = metrics["step"], metrics["epoch"]
-    left = (time.perf_counter() - started) * (num_steps - step) / step
+    left = (time.perf_counter() - started) * (num_steps - step) / (step - done)
     rest = f", {left:,.0f} s left" if left >= 1 else ""
     say(f"        epoch {epoch:.0f} of {epoch * num_steps / step:.0f}: {_progress(metrics)}{rest}")
 

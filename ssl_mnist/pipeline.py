@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ssl_mnist.evaluate import Evaluation, Probe
     from ssl_mnist.tracking import Tracker
     from ssl_mnist.training.device import Device
+    from ssl_mnist.training.state import Checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     from ssl_mnist.build import build
     from ssl_mnist.tracking import Tracker
     from ssl_mnist.training.device import Device
+    from ssl_mnist.training.state import Checkpoints
 
     started = time.perf_counter()
     console = Console()
@@ -52,10 +54,14 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             return record.read_json(place / record.SUMMARY)
         if sweep and (why := record.superseded(sweep, settings["overrides"], what)):
             console.say(f"again   {why}")
-        run_json = record.describe(settings, sweep, what)
-        with record.Record(place, run_json) as files, Tracker(place, settings["tracking"], _tracked(settings, sweep)) as tracker:
+        about = _tracked(settings, sweep)
+        with (
+            record.Record(place, record.describe(settings, sweep, what)) as files,
+            Tracker(place, settings["tracking"], about | {"id": files.wandb_id}) as tracker,
+        ):
             files.write_run(wandb=tracker.facts())
-            out = _Outputs(files, tracker, console)
+            checkpoints = Checkpoints(place / record.CHECKPOINTS, what["identity"], settings["checkpoint"]["every_seconds"])
+            out = _Outputs(files, tracker, checkpoints, console)
             _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads.reason, out)
             history, training = _train(experiment, out)
             evaluation, probing = _evaluate(experiment, settings, what["identity"], out)
@@ -68,10 +74,10 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             tracker.summary(summary)
             console.say(f"\n{score_table(summary)}\n")
             _draw(_figures(experiment, evaluation, history, settings["evaluation"]["num_points"]), out)
-            if experiment.spec.classes is not None:
-                per_class = zip(experiment.spec.classes, evaluation.scores[f"{evaluation.split}/per_class_accuracy"], strict=True)
-                tracker.table(f"{evaluation.split}/per_class", ["class", "accuracy"], per_class)
-            tracker.artifact(place / record.ENCODER, "encoder", {"class": type(experiment.encoder).__name__, "identity": what["identity"]})
+            _hand_over(experiment, evaluation, what["identity"], out)
+            files.end()
+            if not settings["checkpoint"]["keep"]:
+                checkpoints.remove()
             console.say(f"folder  {os.path.relpath(place)}")
     return summary
 
@@ -81,6 +87,7 @@ class _Outputs(NamedTuple):
 
     files: record.Record
     tracker: "Tracker"
+    checkpoints: "Checkpoints"
     console: Console
 
 
@@ -113,17 +120,40 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
 
 
 def _train(experiment: "Experiment", out: _Outputs) -> tuple[list[dict[str, float]], float]:
-    """Pretrain; returns the rows of metrics and the seconds it took."""
-    from ssl_mnist.training.loop import pretrain
+    """Pretrain, from the newest checkpoint on; returns the rows of metrics and the seconds it took, in all tries together.
 
-    history: list[dict[str, float]] = []
-    started = time.perf_counter()
-    with out.console.training(experiment.num_steps) as progress:
-        for metrics in pretrain(experiment):
-            history.append(metrics)
-            out.files.log(metrics)
-            out.tracker.log(metrics)
-            progress(metrics)
+    A signal ends it after the step, with a checkpoint: raises Stopped.
+    """
+    from ssl_mnist.training import state, stops
+    from ssl_mnist.training.loop import steps
+
+    progress, seconds = state.Progress(), 0.0
+    if found := out.checkpoints.newest({"metrics_bytes": out.files.metrics_bytes()}):
+        progress, seconds = state.restore(found, experiment), found["beside"]["seconds"]
+        out.console.say(f"resume  from step {progress.step:,} of {experiment.num_steps:,}")
+    history, sent = out.files.continue_metrics(found["beside"]["metrics_bytes"] if found else 0)
+    sent = sent if out.files.wandb_id else 0  # the last step that W&B has from an earlier try
+    for row in history:
+        if row["step"] > sent:
+            out.tracker.log(row)
+    started = time.perf_counter() - seconds
+
+    def save() -> None:
+        out.checkpoints.save(experiment, progress, metrics_bytes=out.files.sync_metrics(), seconds=time.perf_counter() - started)
+
+    with out.console.training(experiment.num_steps, progress.step) as show, stops.deferred() as stop:
+        for metrics in steps(experiment, progress):
+            if metrics is not None:
+                history.append(metrics)
+                out.files.log(metrics)
+                if metrics["step"] > sent:
+                    out.tracker.log(metrics)
+                show(metrics)
+            if signum := stop():
+                save()
+                raise stops.Stopped(signum, saved=True)
+            if progress.step == experiment.num_steps or out.checkpoints.due():
+                save()
     return history, time.perf_counter() - started
 
 
@@ -223,6 +253,15 @@ def _draw(figures: Iterable[tuple[str, Callable[[], "dict[str, Figure]"]]], out:
         except Exception as error:
             log.warning("WARNING the figures of %s could not be drawn: %s", name, record.one_line(error))
             log.debug("", exc_info=True)
+
+
+def _hand_over(experiment: "Experiment", evaluation: "Evaluation", identity: str, out: _Outputs) -> None:
+    """The accuracy of each class and the encoder, to Weights & Biases."""
+    if experiment.spec.classes is not None:
+        per_class = zip(experiment.spec.classes, evaluation.scores[f"{evaluation.split}/per_class_accuracy"], strict=True)
+        out.tracker.table(f"{evaluation.split}/per_class", ["class", "accuracy"], per_class)
+    about = {"class": type(experiment.encoder).__name__, "identity": identity}
+    out.tracker.artifact(out.files.folder / record.ENCODER, "encoder", about)
 
 
 def _figures(

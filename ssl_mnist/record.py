@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from ssl_mnist.errors import UserError
 
 RUN, SUMMARY, METRICS, ENCODER, ERROR, LOCK = "run.json", "summary.json", "metrics.jsonl", "encoder.pt", "error.txt", "run.lock"
+CHECKPOINTS = "checkpoints"
 FORMAT = 1  # of run.json and summary.json
 
 
@@ -91,9 +92,10 @@ def check_sweep(folder: Path) -> None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the run in a folder has its result: a summary that can be read, and the encoder."""
+    """Whether the run in a folder has its result: a summary that can be read, and the encoder; and came to its end, figures and all."""
     try:
-        return "scores" in read_json(folder / SUMMARY) and (folder / ENCODER).stat().st_size > 0
+        ended = read_json(folder / RUN).get("ended", "before there was such a key")
+        return bool(ended) and "scores" in read_json(folder / SUMMARY) and (folder / ENCODER).stat().st_size > 0
     except (OSError, ValueError):
         return False
 
@@ -107,6 +109,7 @@ class Record:
     def __init__(self, folder: Path, content: dict[str, Any]) -> None:
         self.folder, self.content = folder, content
         self.lock = FileLock(folder / LOCK)
+        self.wandb_id: str | None = None  # of an earlier, unfinished try of this run
 
     def __enter__(self) -> "Record":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -115,16 +118,30 @@ class Record:
         except Timeout:
             raise UserError(f"{self.folder} is being written by another process; choose another hydra.run.dir or wait for it") from None
         self.written = False
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # no earlier try of this run, or not a readable one
+            before = read_json(self.folder / RUN)
+            if before["identity"] == self.content["identity"]:
+                self.content["sweep"] = self.content["sweep"] or before["sweep"]
+                self.wandb_id = str(before["wandb"]["id"])
         return self
 
     def write_run(self, wandb: Mapping[str, Any] | None) -> None:
-        """run.json; from here on the folder is this run's, and what an earlier, unfinished try of it left is replaced."""
+        """run.json; from here on the folder is this run's, and what an earlier, unfinished try of it left is gone on from or replaced."""
         self.written = True
-        atomic_write(self.folder / RUN, json.dumps(self.content | {"wandb": wandb}, indent=2) + "\n")
+        self.content |= {"wandb": wandb}
+        self._write()
         for name in (SUMMARY, ERROR):
             (self.folder / name).unlink(missing_ok=True)
-        (self.folder / METRICS).write_bytes(b"")
+        (self.folder / METRICS).touch()
         (self.folder / "figures").mkdir(exist_ok=True)
+
+    def _write(self) -> None:
+        atomic_write(self.folder / RUN, json.dumps(self.content, indent=2) + "\n")
+
+    def end(self) -> None:
+        """Note in run.json that all is done."""
+        self.content |= {"ended": _now()}
+        self._write()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception) and self.written:  # a stop by the user leaves an unfinished run, not a failed one
@@ -132,12 +149,35 @@ class Record:
             with contextlib.suppress(OSError):  # a full disk: the error itself is reported all the same
                 atomic_write(self.folder / ERROR, f"{one_line(error)}\n\n{lines}")
                 error.recorded_in = self.folder  # type: ignore[attr-defined]
+        if isinstance(error, KeyboardInterrupt) and (self.folder / CHECKPOINTS).is_dir():
+            error.folder = self.folder  # type: ignore[attr-defined]  # from which the run goes on
         self.lock.release()
 
     def log(self, metrics: Mapping[str, float]) -> None:
         """One row of metrics.jsonl."""
         with (self.folder / METRICS).open("a") as file:
             print(json.dumps(metrics), file=file)
+
+    def metrics_bytes(self) -> int:
+        """Length of metrics.jsonl."""
+        return (self.folder / METRICS).stat().st_size
+
+    def sync_metrics(self) -> int:
+        """Have metrics.jsonl on the disk itself; returns its length in bytes."""
+        with (self.folder / METRICS).open("rb+") as file:
+            os.fsync(file.fileno())
+        return self.metrics_bytes()
+
+    def continue_metrics(self, length: int) -> tuple[list[dict[str, float]], int]:
+        """Cut metrics.jsonl to its first `length` bytes; returns their rows, and the last step that it held before (0: none)."""
+        path = self.folder / METRICS
+        content, sent = path.read_bytes(), 0
+        for line in content.splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # the last line of a killed try may be cut short
+                sent = max(sent, int(json.loads(line)["step"]))
+        with path.open("rb+") as file:
+            file.truncate(length)
+        return [json.loads(line) for line in content[:length].splitlines()], sent
 
     def figure(self, name: str, figure: Any) -> Path:
         """figures/<name>.png"""
@@ -170,9 +210,14 @@ def describe(settings: Mapping[str, Any], sweep: Path | None, identity: Mapping[
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "pid": os.getpid(),
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "started": _now(),
+        "ended": None,
         "wandb": None,
     }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @lru_cache(maxsize=1)

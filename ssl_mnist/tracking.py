@@ -58,7 +58,10 @@ class Tracker:
         if self.url:
             say(f"W&B     {self.url}")
         if (self.offline or self.failed) and self.place and self.place.is_dir():
-            say(f"W&B     to upload: {sync_line([self.place])}")
+            tries = self.place.parent.glob(
+                f"{self.place.name.partition('-run-')[0]}-run-*-{self.run.id}"
+            )  # of a run that was killed, several
+            say(f"W&B     to upload: {sync_line(sorted(tries))}")
 
     def start(self) -> None:
         """Start the W&B run, unless the mode is disabled."""

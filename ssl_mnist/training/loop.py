@@ -12,6 +12,7 @@ from ssl_mnist.data import as_float, batches
 from ssl_mnist.errors import UserError
 from ssl_mnist.methods.base import losses
 from ssl_mnist.training.seeds import seed_for
+from ssl_mnist.training.state import Progress
 
 if TYPE_CHECKING:
     from ssl_mnist.build import Experiment
@@ -24,9 +25,15 @@ class Diverged(UserError):
 
 
 def pretrain(experiment: "Experiment") -> Iterator[dict[str, float]]:
-    """Train `experiment.method` in place on the images that its data set pretrains on, (N, C, H, W) uint8.
+    """The rows of metrics that `steps` yields, from the beginning to the end."""
+    return (row for row in steps(experiment, Progress()) if row is not None)
 
-    Yields, about every `log_every` steps (an epoch is cut into equal windows), `step`, `epoch` (a fraction while it runs),
+
+def steps(experiment: "Experiment", progress: Progress) -> Iterator[dict[str, float] | None]:
+    """Train `experiment.method` in place on the images that its data set pretrains on, (N, C, H, W) uint8, from `progress` on.
+
+    Yields after each step, with `progress` moved on, so that the training can be saved or ended there: None, or about every `log_every`
+    steps (an epoch is cut into equal windows) a row of metrics: `step`, `epoch` (a fraction while it runs),
     `pretrain/lr`, `pretrain/images_per_second`, and the mean over the window of each term the method measured, `pretrain/<name>`; at an
     epoch's end also `pretrain/epoch_loss`, the mean over the epoch. An epoch is one random order of the images, its incomplete last batch
     left out. Random numbers depend on the seed and the step alone. Raises Diverged at a loss that is not finite, naming its step.
@@ -35,19 +42,17 @@ def pretrain(experiment: "Experiment") -> Iterator[dict[str, float]]:
     batch_size, epochs = experiment.batch_size, experiment.epochs
     steps_per_epoch = len(images) // batch_size
     window_ends = _window_ends(steps_per_epoch, experiment.log_every)
-    step = 0
-    last = "none yet"
     method.train()
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1 + progress.step // steps_per_epoch, epochs + 1):
         shuffle = torch.Generator().manual_seed(seed_for(experiment.seed, "order", epoch))
         order = torch.randperm(len(images), generator=shuffle)
         order = order.to(images.device) if isinstance(images, Tensor) else order
-        pending: list[dict[str, Tensor]] = []
-        epoch_losses: list[float] = []
-        since = time.perf_counter()
-        for index, batch in enumerate(map(as_float, batches(images, order, batch_size))):  # (B, C, H, W)
-            torch.manual_seed(seed_for(experiment.seed, "views", step))  # of views, and of what the method samples
-            method.before_step(step / experiment.num_steps)
+        done = progress.step % steps_per_epoch
+        since, timed = time.perf_counter(), 0
+        rest = map(as_float, batches(images, order[done * batch_size :], batch_size))  # (B, C, H, W) each
+        for index, batch in enumerate(rest, done + 1):
+            torch.manual_seed(seed_for(experiment.seed, "views", progress.step))  # of views, and of what the method samples
+            method.before_step(progress.step / experiment.num_steps)
             with torch.no_grad():
                 views = tuple(experiment.augmentation(batch) for _ in range(method.num_views))
             terms = losses(method, batch, views, experiment.device.autocast())
@@ -56,33 +61,37 @@ def pretrain(experiment: "Experiment") -> Iterator[dict[str, float]]:
             optimizer.step()
             lr = optimizer.param_groups[0]["lr"]
             experiment.schedule.step()
-            step += 1
-            method.after_step(step / experiment.num_steps)
-            pending.append({name: value.detach() for name, value in terms.items()})
-            if index + 1 not in window_ends:
+            progress.step += 1
+            timed += 1
+            method.after_step(progress.step / experiment.num_steps)
+            progress.pending.append({name: value.detach() for name, value in terms.items()})
+            if index not in window_ends:
+                yield None
                 continue
-            values = _values(pending)
+            values = _values(progress.pending)
             bad = next((i for i, loss in enumerate(values["loss"]) if not math.isfinite(loss)), None)
             if bad is not None:
-                where = step - len(pending) + 1 + bad
+                where = progress.step - len(progress.pending) + 1 + bad
                 raise Diverged(
-                    f"the loss became {values['loss'][bad]} at step {where} (epoch {epoch}); last good metrics: {last}. "
+                    f"the loss became {values['loss'][bad]} at step {where} (epoch {epoch}); last good metrics: {progress.last}. "
                     "Try a lower optimizer.lr, precision=32, or augmentation=none to see which of them is the cause"
                 )
-            epoch_losses += values["loss"]
+            progress.epoch_losses += values["loss"]
             means = {f"pretrain/{name}": sum(numbers) / len(numbers) for name, numbers in values.items() if numbers}
             metrics = {
-                "step": step,
-                "epoch": step / steps_per_epoch,
+                "step": progress.step,
+                "epoch": progress.step / steps_per_epoch,
                 **means,
                 "pretrain/lr": lr,
-                "pretrain/images_per_second": len(pending) * batch_size / (time.perf_counter() - since),
+                "pretrain/images_per_second": timed * batch_size / (time.perf_counter() - since),
             }
-            if index + 1 == steps_per_epoch:
-                metrics["pretrain/epoch_loss"] = sum(epoch_losses) / len(epoch_losses)
-            last = f"step {step}, " + ", ".join(f"{name.removeprefix('pretrain/')} {value:.4g}" for name, value in means.items())
+            if index == steps_per_epoch:
+                metrics["pretrain/epoch_loss"] = sum(progress.epoch_losses) / len(progress.epoch_losses)
+                progress.epoch_losses = []
+            words = ", ".join(f"{name.removeprefix('pretrain/')} {value:.4g}" for name, value in means.items())
+            progress.last, progress.pending = f"step {progress.step}, {words}", []
             yield metrics
-            pending, since = [], time.perf_counter()
+            since, timed = time.perf_counter(), 0
     method.eval()
 
 
