@@ -58,9 +58,7 @@ class Tracker:
         if self.url:
             say(f"W&B     {self.url}")
         if (self.offline or self.failed) and self.place and self.place.is_dir():
-            tries = self.place.parent.glob(
-                f"{self.place.name.partition('-run-')[0]}-run-*-{self.run.id}"
-            )  # of a run that was killed, several
+            tries = self.place.parent.glob(f"*run-*-{self.place.name.rpartition('-')[2]}")  # several of a run that was killed
             say(f"W&B     to upload: {sync_line(sorted(tries))}")
 
     def start(self) -> None:

@@ -254,6 +254,7 @@ def test_a_record_replaces_an_earlier_try_and_nothing_else(tmp_path):
         (folder / name).write_text("old")
     with Record(folder, content()) as files:
         files.write_run({"id": "w"})
+        assert files.continue_metrics(0) == ([], 0)
         files.log({"step": 1, "pretrain/loss": 0.5})
         files.log({"step": 2, "pretrain/loss": 0.25})
         files.summary({"scores": {"val/x_accuracy": {}}})
