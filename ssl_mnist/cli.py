@@ -7,10 +7,14 @@ import re
 import shlex
 import shutil
 import signal
+import socket
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -26,12 +30,13 @@ from ssl_mnist import __version__, record
 from ssl_mnist.config import CONFIG_DIR, check_names, settings_of
 from ssl_mnist.console import keep_going, say
 from ssl_mnist.errors import UserError, explain, explained
-from ssl_mnist.training import threads
 from ssl_mnist.training.stops import SIGNALS, Stopped, stop_now
+from ssl_mnist.training.threads import snapshot
 
 _traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
-# For the processes that run a sweep's jobs: how many there are, and the sweep's folder, whose ${now:...} they would resolve anew.
-NUM_JOBS, SWEEP = "SSL_MNIST_NUM_JOBS", "SSL_MNIST_SWEEP"
+# For the processes that run a sweep's jobs: how many there are, the sweep's folder, whose ${now:...} they would resolve anew, and host and
+# number of the process that started it.
+NUM_JOBS, SWEEP, PARENT = "SSL_MNIST_NUM_JOBS", "SSL_MNIST_SWEEP", "SSL_MNIST_PARENT"
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # Hydra's, that say where settings come from
 # An interpolation whose value may differ from job to job.
 _DIFFERS = re.compile(r"\$\{(?!now:|oc\.env:|hydra[.:]runtime\.cwd\}|hydra[.:]job\.name\})")
@@ -42,6 +47,7 @@ class Folders(Callback):
 
     sweep: Path | None = None
     created: tuple[Path, ...] = ()  # folders that were not there before, the deepest first
+    postponed: ClassVar[list[tuple[dict[str, Any], Path]]] = []  # settings and folder of jobs that another process was running
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _ending_in_one_line(), _resolving(config):
@@ -54,6 +60,7 @@ class Folders(Callback):
             Folders.created = _missing(folder)
             os.environ[NUM_JOBS] = str(_check_jobs(config))
             os.environ[SWEEP] = str(folder)
+            os.environ[PARENT] = f"{socket.gethostname()} {os.getpid()}"
             folder.mkdir(parents=True, exist_ok=True)  # which a search's storage needs
             Folders.sweep = folder
 
@@ -161,30 +168,86 @@ def _job(cfg: DictConfig) -> float:
     sweep = None
     if job.mode == RunMode.MULTIRUN:  # a worker on another host may lack the variable
         sweep = Path(os.environ[SWEEP]) if SWEEP in os.environ else sweep_folder(OmegaConf.create({"hydra": job}))
+        _watch_parent()
     settings: dict[str, Any] = {"overrides": list(job.overrides.task), "choices": {}}
     if sweep:
         num = os.environ.get(NUM_JOBS, "0")
         say(f"\njob     {job.job.num + 1}{f' of {num}' if num != '0' else ''}: {' '.join(job.overrides.task)}")
     else:
         say(f"start   ssl_mnist {__version__}, loading torch")
-    try:
+    with _recording_failure(folder, settings, sweep):
         with explained():
-            settings = settings_of(cfg, job)
+            settings |= settings_of(cfg, job)
         data = settings.get("data")
         for key in ("root", "path", "cache"):  # relative paths mean the folder where the user stands
             if isinstance(data, dict) and isinstance(place := data.get(key), str) and place != "???":
                 data[key] = str(Path(job.runtime.cwd, Path(place).expanduser()))
         from ssl_mnist.pipeline import run
 
-        return float(run(settings, folder, sweep).get(settings["objective"], math.nan))  # there is none without labels
+        # A sweep in this process alone takes the next job meanwhile; a search needs each objective, and workers wait.
+        takes_next = sweep is not None and sweep == Folders.sweep and job.sweeper["_target_"].endswith("BasicSweeper")
+        try:
+            summary = run(settings, folder, sweep, wait=not takes_next)
+        except record.Busy:
+            say("busy    another process runs this job; looked at again when the others are done")
+            Folders.postponed.append((settings, folder))
+            return math.nan
+        except Stopped:
+            if _is_orphan():  # joblib's workers would take no notice and wait for another job
+                os._exit(128 + signal.SIGTERM)
+            raise
+    return float(summary.get(settings["objective"], math.nan))  # there is none without labels
+
+
+@contextlib.contextmanager
+def _recording_failure(folder: Path, settings: dict[str, Any], sweep: Path | None) -> Iterator[None]:
+    """In a sweep, an error leaves its record and a line in the console."""
+    try:
+        yield
     except Exception as error:
         if sweep is None:
             raise
         line = line_of(error)
         place = record.failed(folder, settings, sweep, error, line)
         where = "" if isinstance(error, UserError) else f" (traceback in {place / record.ERROR})"
-        say(f"FAILED  {' '.join(job.overrides.task)}: {line}{where}")
+        say(f"FAILED  {' '.join(settings['overrides'])}: {line}{where}")
         raise
+
+
+def _finish_postponed() -> None:
+    """Wait for the jobs that other processes were running, and run those that they did not finish."""
+    from ssl_mnist.pipeline import run
+
+    for settings, folder in Folders.postponed:
+        say(f"\njob     {' '.join(settings['overrides'])}")
+        with _recording_failure(folder, settings, Folders.sweep):
+            run(settings, folder, Folders.sweep)
+
+
+def _watch_parent() -> None:
+    """In a worker process of a sweep: end, as by SIGTERM, once the process is gone that started the sweep on this host."""
+    if _parent() in (None, os.getpid()) or any(thread.name == PARENT for thread in threading.enumerate()):
+        return
+
+    def watch() -> None:
+        while not _is_orphan():
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)  # for the step to end and its checkpoint to be saved
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, name=PARENT, daemon=True).start()
+
+
+def _parent() -> int | None:
+    """The process that started the sweep, where that was on this host."""
+    host, _, pid = os.environ.get(PARENT, "").rpartition(" ")
+    return int(pid) if host == socket.gethostname() else None
+
+
+def _is_orphan() -> bool:
+    pid = _parent()
+    return pid is not None and not record.is_alive(pid)
 
 
 def line_of(error: BaseException) -> str:
@@ -252,7 +315,7 @@ def main() -> None:
 
     A sweep, whether or not jobs failed, ends in its comparison: the table here, the page and the files in its folder.
     """
-    threads.snapshot()
+    snapshot()
     keep_going()
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
@@ -272,12 +335,12 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     for signum in SIGNALS:
         signal.signal(signum, stop_now)
-    Folders.sweep, Folders.created = None, ()
+    Folders.sweep, Folders.created, Folders.postponed = None, (), []
     try:
         if "hydra/launcher=submitit_slurm" in arguments and not shutil.which("srun"):
             raise UserError("hydra/launcher=submitit_slurm needs SLURM, and there is no srun here; submitit_local runs on this machine")
         with explained():
-            _job()
+            _run_jobs()
     except (UserError, OSError) as error:
         if _traceback_wanted:
             raise
@@ -286,6 +349,8 @@ def main() -> None:
         signum = error.signum if isinstance(error, Stopped) else signal.SIGINT
         status = 128 + signum
         say(f"\nstopped{_how_to_go_on(error)}", file=sys.stderr)
+        if signum == getattr(signal, "SIGUSR1", None) and (job := os.environ.get("SLURM_JOB_ID")):
+            status = _requeue(job)
     except Exception as error:
         if str(error).startswith("Only one of --run"):  # Hydra's, of flags that exclude each other
             status = f"ssl_mnist: {error}"
@@ -329,11 +394,40 @@ def _resumed(arguments: list[str]) -> list[str]:
     return [*flags, *overrides, *others, f'hydra.run.dir="{folder}"']
 
 
+def _run_jobs() -> None:
+    """All of them. Where a worker process was killed, which ends joblib's others too, the sweep goes on as long as it gets further."""
+    from concurrent.futures.process import BrokenProcessPool  # the base of joblib's error
+
+    complete = -1
+    while True:
+        try:
+            _job()
+            return _finish_postponed()
+        except BrokenProcessPool:
+            assert Folders.sweep
+            before, complete = complete, sum(map(record.is_complete, record.run_folders(Folders.sweep)))
+            if complete <= before:
+                raise UserError("a worker process was killed, perhaps for want of memory; lower hydra.launcher.n_jobs") from None
+            say("\nkilled  a worker process, perhaps for want of memory; the sweep goes on with what is left")
+            sys.argv.append(f'hydra.sweep.dir="{Folders.sweep}"')
+
+
 def _how_to_go_on(error: KeyboardInterrupt) -> str:
     if Folders.sweep is not None:
         return "; the same command goes on with what is left, if hydra.sweep.dir names this sweep's folder"
     folder = getattr(error, "folder", None)
     return f"; python -m ssl_mnist resume={shlex.quote(os.path.relpath(folder))} goes on" if folder else ""
+
+
+def _requeue(job: str) -> int:
+    """Have SLURM start a job again, which it announced to end by SIGUSR1 (sbatch --signal); returns the exit status."""
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"scontrol requeue {job} failed: {(getattr(error, 'stderr', '') or str(error)).strip()}", file=sys.stderr)
+        return 128 + signal.SIGUSR1
+    say(f"requeued as SLURM's job {job}", file=sys.stderr)
+    return 0
 
 
 def _remove_empty(created: tuple[Path, ...]) -> None:

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = None) -> dict[str, Any]:
+def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = None, wait: bool = True) -> dict[str, Any]:
     """Pretrain, evaluate and record one encoder; returns what `summary.json` holds.
 
     settings: from `compose`; folder: where everything goes; sweep: a folder of runs. Where this run, the same settings, code and data,
-    is complete in `folder` or anywhere in `sweep`, its summary is returned instead. Raises UserError or OSError for what a user can
-    cause; where that is before training, nothing is left behind.
+    is complete in `folder` or anywhere in `sweep`, its summary is returned instead; where another process is making it in `sweep`, this
+    one waits for it, or, without `wait`, raises record.Busy. Raises UserError or OSError for what a user can cause; where that is before
+    training, nothing is left behind.
     """
     from ssl_mnist.training.threads import choose_threads, snapshot
 
@@ -48,7 +49,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     device = Device.choose(settings["device"], str(settings["precision"]))
     experiment = build(settings, device)
     what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num)
-    with record.claim(Path(folder), sweep, what) as (place, complete):
+    with record.claim(Path(folder), sweep, what, wait) as (place, complete):
         if complete:
             console.say(f"done    already in {os.path.relpath(place)}")
             return record.read_json(place / record.SUMMARY)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
@@ -236,20 +237,32 @@ def git_state() -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(status)}
 
 
+class Busy(UserError):
+    """Another process runs this job of the sweep."""
+
+
 @contextlib.contextmanager
-def claim(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
+def claim(folder: Path, sweep: Path | None, identity: Mapping[str, Any], wait: bool = True) -> Iterator[tuple[Path, bool]]:
     """Where a run with this identity is to be written, and whether it is there already, complete; held until the context ends.
 
     In a sweep the run may be in any folder of it: a complete one is found, an unfinished one taken over, and a second process with the
-    same identity waits for the first. Raises UserError where `folder` holds another run (outside a sweep), or files that are not a run's.
+    same identity waits for the first, or, without `wait`, raises Busy. Raises UserError where `folder` holds another run (outside a
+    sweep), or files that are not a run's.
     """
     if sweep is None:
         yield _place(folder, None, identity)
         return
     locks = sweep / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{identity['identity']}.lock"):
+    lock = FileLock(locks / f"{identity['identity']}.lock")
+    try:
+        lock.acquire(blocking=wait)
+    except Timeout:
+        raise Busy("another process runs this job") from None
+    try:
         yield _place(folder, sweep, identity)
+    finally:
+        lock.release()
 
 
 def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tuple[Path, bool]:
@@ -287,6 +300,17 @@ def is_locked(folder: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of that number on this host, and it has not ended."""
+    try:
+        os.kill(pid, 0)
+        return not re.search(r"^State:\tZ", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)  # ended, and not yet waited for
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user, or a system without /proc
+        return True
 
 
 def difference(folder: Path, identity: Mapping[str, Any]) -> str:

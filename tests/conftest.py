@@ -69,6 +69,7 @@ FORGET = (
     "HYDRA_FULL_ERROR",
     "SSL_MNIST_NUM_JOBS",
     "SSL_MNIST_SWEEP",
+    "SSL_MNIST_PARENT",
 )
 FULL_MNIST = os.environ.get("SSL_MNIST_DATA")
 
