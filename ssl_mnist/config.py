@@ -40,6 +40,7 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive
     "optimizer.lr": (POSITIVE, 1_000_000),
     "optimizer.weight_decay": (0, 1_000_000),
     "optimizer.momentum": (0, 1),
+    "checkpoint.every_seconds": (0, 1_000_000),
     "evaluation.tta": (0, 4),
     "evaluation.num_points": (50, 10_000),
 }

@@ -128,9 +128,9 @@ class Record:
 
     def write_run(self, wandb: Mapping[str, Any] | None) -> None:
         """run.json; from here on the folder is this run's, and what an earlier, unfinished try of it left is gone on from or replaced."""
-        self.written = True
         self.content |= {"wandb": wandb}
         self._write()
+        self.written = True
         for name in (SUMMARY, ERROR):
             (self.folder / name).unlink(missing_ok=True)
         (self.folder / METRICS).touch()

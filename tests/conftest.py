@@ -129,3 +129,16 @@ def mnist_root() -> Path:
     if FULL_MNIST and (Path(FULL_MNIST) / "MNIST" / "raw").is_dir():
         return Path(FULL_MNIST)
     pytest.skip("the full MNIST is not here; SSL_MNIST_DATA tells where it is")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Of the tests marked faults: how many faults there were, and how many were survived."""
+    survived = tried = 0
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if report.when == "call" and "faults" in report.keywords:
+                num = int(dict(report.user_properties).get("faults", 1))
+                tried += num
+                survived += num if outcome == "passed" else 0
+    if tried:
+        terminalreporter.write_line(f"faults survived / tried: {survived} / {tried}")
