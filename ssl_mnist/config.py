@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive
     "evaluation.tta": (0, 4),
     "evaluation.num_points": (50, 10_000),
 }
+KNOWN_MODULES = ("ssl_mnist", "torch", "torchvision", "lightly", "timm", "sklearn")  # whose classes a `_target_` may name
 CHOICES = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("auto", "32", "bf16-mixed"),
@@ -145,10 +146,10 @@ def check(settings: Mapping[str, Any]) -> None:
     for key, kind in {"seed": int, "objective": str}.items():
         if type(settings[key]) is not kind:
             raise UserError(f"{key} must be {_words(kind)} like {known[key]}, got {settings[key]!r}")
-    _check_node("evaluation", settings["evaluation"], known["evaluation"])
     for key, value in flat(settings).items():
         if value == "???":
             raise UserError(f"{key} has to be given, as in {key}=<{'file' if key.endswith('path') else 'folder'}>")
+    _check_modules(settings)
     for group in (group for group in GROUPS if group != "evaluation"):
         if "_target_" not in settings[group]:
             raise UserError(
@@ -156,6 +157,7 @@ def check(settings: Mapping[str, Any]) -> None:
                 "must be '# @package _global_'"
             )
         _check_target(group, settings[group])
+    _check_node("evaluation", settings["evaluation"], known["evaluation"])
     values = flat(settings)
     for key, allowed in CHOICES.items():
         if str(values[key]) not in allowed:
@@ -168,6 +170,19 @@ def check(settings: Mapping[str, Any]) -> None:
     threads = settings["threads"]
     if threads != "auto" and (type(threads) is not int or not 1 <= threads <= 1024):
         raise UserError(f"threads must be auto or a whole number above 0, got {threads!r}")
+
+
+def _check_modules(settings: Mapping[str, Any]) -> None:
+    """That each `_target_` is of a module that is known or allowed; nothing is imported before."""
+    allowed = settings["allow_targets"]
+    if not isinstance(allowed, list) or not all(isinstance(name, str) for name in allowed):
+        raise UserError(f"allow_targets must be a list of modules like [my_methods], got {allowed!r}")
+    for key, value in flat(settings).items():
+        if key.rpartition(".")[2] != "_target_" or not isinstance(value, str):
+            continue
+        module = value.partition(".")[0]
+        if module not in (*KNOWN_MODULES, *allowed):
+            raise UserError(f"{key}={value} would run the code of {module}; if you trust it, 'allow_targets=[{module}]' allows that")
 
 
 @lru_cache(maxsize=1)
@@ -356,7 +371,7 @@ def code_hashes(settings: Mapping[str, Any]) -> dict[str, str]:
     files = {str(path.relative_to(_HERE)): path for path in sorted(_HERE.rglob("*.py"))}
     files = {name: path for name, path in files.items() if not any(name == no or name.startswith(no) for no in NO_RESULT_CODE)}
     for key, value in flat(settings).items():
-        if key.endswith("_target_") and str(value).split(".")[0] not in ("ssl_mnist", "torch", "torchvision", "lightly", "timm"):
+        if key.endswith("_target_") and str(value).split(".")[0] not in KNOWN_MODULES:
             source = inspect.getsourcefile(import_module(str(value).rpartition(".")[0]))
             if source:
                 files[str(value).rpartition(".")[0]] = Path(source)

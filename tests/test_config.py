@@ -153,6 +153,7 @@ USERS_FILES = {  # file -> its content, words of the command line, message
     ),
     "method/mine.yaml": (
         ("method:\n  target: x\n", "", "method=mine has no _target_"),
+        ("method:\n  _target_: antigravity.X\n", "", "method._target_=antigravity.X would run the code of antigravity; if you trust it"),
         (f"method:\n  _target_: {NO_MODULE}.X\n", "", f"method._target_={NO_MODULE}.X: there is no module {NO_MODULE}; is its folder on"),
         (f"method:\n  _target_: {MODULE}.Rotatio\n", "", f"method._target_={MODULE}.Rotatio: {MODULE} has no Rotatio"),
     ),
@@ -382,7 +383,7 @@ def test_the_code_of_a_users_class_is_in_the_identity(tmp_path, monkeypatch):
     source = tmp_path / "their_encoders.py"
     source.write_text("from ssl_mnist.encoders import MLP\nclass Mine(MLP):\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)
-    words = ("encoder=mlp", "encoder._target_=their_encoders.Mine")
+    words = ("encoder=mlp", "encoder._target_=their_encoders.Mine", "allow_targets=[their_encoders]")
     before = identity_of(*words)
     assert "their_encoders" in before["identity_parts"]["code"]
     source.write_text(source.read_text() + "# more\n")

@@ -25,7 +25,7 @@ def evaluate_again(path: Path, overrides: list[str]) -> list[Path]:
 
     Raises UserError where there is no encoder, or where an override is none of data, evaluation, device, precision and threads.
     """
-    allowed = ("data", "evaluation", "device", "precision", "threads", "tracking")
+    allowed = ("data", "evaluation", "device", "precision", "threads", "tracking", "allow_targets")
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key.split(".")[0].split("/")[0].split("@")[0] not in allowed:
@@ -64,8 +64,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
 
     choose_threads(settings["threads"])
     device = Device.choose(settings["device"], str(settings["precision"]))
-    own_module = str(settings["encoder"]["_target_"]).partition(".")[0] if made_from else "ssl_mnist"
-    encoder = load_encoder(encoder_file, allow=(own_module,))
+    encoder = load_encoder(encoder_file, allow=tuple(settings["allow_targets"]))
     device.place(encoder)
     dataset = make_dataset(settings, device)
     for size in ("channels", "height", "width"):
