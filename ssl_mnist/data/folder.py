@@ -29,7 +29,7 @@ from ssl_mnist.data.spec import Dataset, KnownSpec, Split, fingerprint
 from ssl_mnist.data.splits import check_shares, three_parts
 from ssl_mnist.data.stored import Stored
 from ssl_mnist.errors import UserError
-from ssl_mnist.record import atomic_write
+from ssl_mnist.record import atomic_write, read_json, sha256
 
 log = logging.getLogger(__name__)
 
@@ -160,11 +160,12 @@ def _walk(folder: Path) -> Iterator[tuple[str, tuple[int, int], bool]]:
 def _cached(place: Path, key: str) -> dict[str, Any] | None:
     """The index, where it and the images are whole."""
     try:
-        index = json.loads((place / f"index-{key}.json").read_text())
+        index = read_json(place / f"index-{key}.json")
+        checksum = index.pop("sha256")
         size = (place / f"images-{key}.u8").stat().st_size
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, KeyError):
         return None
-    return index if size == index["bytes"] else None
+    return index if checksum == sha256(json.dumps(index).encode()) and size == index["bytes"] else None
 
 
 def _decode(place: Path, key: str, folder: Path, listing: Listing, what: dict[str, Any]) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def _decode(place: Path, key: str, folder: Path, listing: Listing, what: dict[st
             "foreign": listing.foreign,
         }
         os.replace(scratch, place / f"images-{key}.u8")
-        atomic_write(place / f"index-{key}.json", json.dumps(index))
+        atomic_write(place / f"index-{key}.json", json.dumps(index | {"sha256": sha256(json.dumps(index).encode())}))
     finally:
         scratch.unlink(missing_ok=True)
     for old in [*place.glob("images-*.u8"), *place.glob("index-*.json")]:  # of the folder as it was; a run that reads one keeps it open
