@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_mnist.augment import Augmentation
 from ssl_mnist.data import Dataset, ImageSpec, KnownSpec, class_counts, steps_per_epoch
+from ssl_mnist.data.spec import checked
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Probe
@@ -100,10 +101,10 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
 
 
 def make_dataset(settings: Mapping[str, Any], device: Device) -> Dataset:
-    """Read the data set that the settings name."""
+    """Read the data set that the settings name. Raises UserError where it is not what its spec says."""
     spec = _make("data.spec", settings["data"]["spec"], ImageSpec | KnownSpec)
     node = {key: value for key, value in settings["data"].items() if key != "spec"}
-    return _make("data", node, Dataset, spec=spec, device=device.device)
+    return checked(_make("data", node, Dataset, spec=spec, device=device.device))
 
 
 def make_probes(settings: Mapping[str, Any]) -> dict[str, Probe]:

@@ -26,9 +26,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from ssl_mnist import __version__, record
+from ssl_mnist import __version__, console, record
 from ssl_mnist.config import CONFIG_DIR, check_names, settings_of
-from ssl_mnist.console import keep_going, say
+from ssl_mnist.console import keep_going, say, shown
 from ssl_mnist.errors import UserError, explain, explained
 from ssl_mnist.training.stops import SIGNALS, Stopped, stop_now
 from ssl_mnist.training.threads import snapshot
@@ -169,6 +169,7 @@ def _job(cfg: DictConfig) -> float:
     if job.mode == RunMode.MULTIRUN:  # a worker on another host may lack the variable
         sweep = Path(os.environ[SWEEP]) if SWEEP in os.environ else sweep_folder(OmegaConf.create({"hydra": job}))
         _watch_parent()
+    console.standing(job.runtime.cwd)
     settings: dict[str, Any] = {"overrides": list(job.overrides.task), "choices": {}}
     if sweep:
         num = os.environ.get(NUM_JOBS, "0")
@@ -255,6 +256,10 @@ def line_of(error: BaseException) -> str:
     text = str(error)
     if "file is not a database" in text:  # SQLite's words, which do not name it
         return f"{Folders.sweep or Path('.')}/optuna.db is not a database of optuna's; choose another hydra.sweep.dir"
+    if text == "Record does not exist.":  # optuna's, asked for the best of no trial
+        return "no trial of the search succeeded; the lines that begin with FAILED say why"
+    if text.startswith("GridSampler only supports discrete"):
+        return "a grid needs lists: hydra/sweeper/sampler=grid takes 'key=choice(1,2)' for each key that is searched"
     if (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -416,7 +421,7 @@ def _how_to_go_on(error: KeyboardInterrupt) -> str:
     if Folders.sweep is not None:
         return "; the same command goes on with what is left, if hydra.sweep.dir names this sweep's folder"
     folder = getattr(error, "folder", None)
-    return f"; python -m ssl_mnist resume={shlex.quote(os.path.relpath(folder))} goes on" if folder else ""
+    return f"; python -m ssl_mnist resume={shlex.quote(shown(folder))} goes on" if folder else ""
 
 
 def _requeue(job: str) -> int:

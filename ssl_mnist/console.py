@@ -31,6 +31,20 @@ def say(text: str, file: TextIO | None = None) -> None:
         _silence(stream)
 
 
+_place: str | None = None  # where the user stands, where that is not the working folder
+
+
+def standing(place: str) -> None:
+    """Say where the user stands, whatever the working folder is (hydra.job.chdir=true moves it)."""
+    global _place
+    _place = place
+
+
+def shown(path: str | os.PathLike) -> str:
+    """A path as the user can paste it where they stand."""
+    return os.path.relpath(path, _place)
+
+
 def _silence(stream: TextIO) -> None:
     """Send what a broken stream still holds, and all that is to come, to the null device."""
     with contextlib.suppress(OSError, ValueError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_mnist import __version__, config, record
-from ssl_mnist.console import Console, score_table
+from ssl_mnist.console import Console, score_table, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num)
     with record.claim(Path(folder), sweep, what, wait) as (place, complete):
         if complete:
-            console.say(f"done    already in {os.path.relpath(place)}")
+            console.say(f"done    already in {shown(place)}")
             return record.read_json(place / record.SUMMARY)
         if sweep and (why := record.superseded(sweep, settings["overrides"], what)):
             console.say(f"again   {why}")
@@ -79,7 +79,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             files.end()
             if not settings["checkpoint"]["keep"]:
                 checkpoints.remove()
-            console.say(f"folder  {os.path.relpath(place)}")
+            console.say(f"folder  {shown(place)}")
     return summary
 
 

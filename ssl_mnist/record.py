@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import traceback
+import zipfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -80,23 +81,35 @@ def run_folders(folder: Path) -> Iterator[Path]:
         folders.sort()
 
 
+# The files that comparing a sweep writes, and what each of ours has in its first characters.
+COMPARISON = {
+    "comparison.csv": "configuration,",
+    "comparison.json": '{\n  "answer": ',
+    "comparison.html": "<!doctype html><html lang=en><head>",
+}
+
+
+def check_comparison(folder: Path) -> None:
+    """Raises UserError where comparing the runs in a folder would replace a file that is not of a comparison."""
+    for name, beginning in COMPARISON.items():
+        path = folder / name
+        if path.is_file() and not path.read_bytes()[:200].decode(errors="replace").replace("\r", "").startswith(beginning):
+            raise UserError(f"{path} is there and not of a sweep of ssl_mnist; choose another hydra.sweep.dir, or move it")
+
+
 def check_sweep(folder: Path) -> None:
     """Raises UserError where a sweep in this folder would replace a file that is not of a sweep of ssl_mnist."""
-    foreign = [folder / name for name in ("comparison.html", "comparison.json", "comparison.csv") if (folder / name).exists()]
-    if foreign and next(run_folders(folder), None) is not None:
-        foreign = []
+    check_comparison(folder)
     notes = folder / "multirun.yaml"  # Hydra's, empty where a full disk or a kill left it so
     if (notes.exists() and not notes.is_file()) or (notes.is_file() and b"ssl_mnist" not in (notes.read_bytes() or b"ssl_mnist")):
-        foreign.append(notes)
-    if foreign:
-        raise UserError(f"{foreign[0]} is there and not of a sweep of ssl_mnist; choose another hydra.sweep.dir")
+        raise UserError(f"{notes} is there and not of a sweep of ssl_mnist; choose another hydra.sweep.dir")
 
 
 def is_complete(folder: Path) -> bool:
     """Whether the run in a folder has its result: a summary that can be read, and the encoder; and came to its end, figures and all."""
     try:
         ended = read_json(folder / RUN).get("ended", "before there was such a key")
-        return bool(ended) and "scores" in read_json(folder / SUMMARY) and (folder / ENCODER).stat().st_size > 0
+        return bool(ended) and "scores" in read_json(folder / SUMMARY) and zipfile.is_zipfile(folder / ENCODER)
     except (OSError, ValueError):
         return False
 
@@ -279,6 +292,8 @@ def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tup
     if unfinished is not None:
         return unfinished, False
     if (folder / RUN).exists():
+        if sweep is None and is_locked(folder):
+            raise UserError(f"{folder} is being written by another process; choose another hydra.run.dir or wait for it")
         if sweep is None:
             raise UserError(f"{folder} holds another run ({difference(folder, identity)}); choose another hydra.run.dir")
         folder = folder.with_name(f"{folder.name}-{identity['identity'][:8]}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_mnist.console import say
+from ssl_mnist.console import say, shown
 from ssl_mnist.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -218,7 +218,7 @@ class Tracker:
 
 def sync_line(folders: Iterable[Path]) -> str:
     """The command that uploads some offline runs, to be pasted where the user stands; folders: `.../wandb/offline-run-*`."""
-    paths = [os.path.relpath(folder) for folder in folders]
+    paths = [shown(folder) for folder in folders]
     return shlex.join(["wandb", "sync", *(f"./{path}" if path.startswith("-") else path for path in paths)])
 
 

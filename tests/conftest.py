@@ -14,7 +14,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from ssl_mnist import compose, config
+from ssl_mnist import compose, config, console
 from ssl_mnist.build import Experiment, build
 from ssl_mnist.data import Dataset, ImageSpec, Split
 from ssl_mnist.training.device import Device
@@ -80,6 +80,7 @@ def _isolated(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     for name, value in isolate(tmp_path / "home").items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(console, "_place", None)
     root = logging.getLogger()  # which Hydra configures in a process that runs the command
     handlers, level = list(root.handlers), root.level
     yield

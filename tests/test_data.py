@@ -1,5 +1,6 @@
 """Image specs, splits, MNIST's files wherever they lie, and what happens without them."""
 
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -17,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import noise
 
 from ssl_mnist import data
-from ssl_mnist.data.spec import check_content
+from ssl_mnist.data.spec import check_content, checked
 from ssl_mnist.errors import UserError
 
 files = importlib.import_module("ssl_mnist.data.mnist")  # as an attribute of the package, `mnist` is the function
@@ -75,6 +77,13 @@ def test_content_is_held_against_the_spec():
             check_content(SPEC, "here", torch.zeros(3, *shape, dtype=torch.uint8), torch.zeros(3))
     with pytest.raises(UserError, match="3 images and 2 labels"):
         check_content(SPEC, "here", images, torch.zeros(2))
+    with pytest.raises(UserError, match=r"images of float32; they must be uint8"):  # which would be divided by 255 once more
+        check_content(SPEC, "here", images.float(), torch.zeros(3))
+    good = noise()
+    bad = dataclasses.replace(good, read_test=lambda: dataclasses.replace(good.read_test(), labels=torch.full((40,), 10)))
+    assert len(checked(good).read_test()) == 40
+    with pytest.raises(UserError, match="noise's test part holds the label 10"):
+        checked(bad).read_test()
 
 
 def test_the_fingerprint_is_of_shapes_and_bytes():
@@ -153,8 +162,8 @@ def test_sizes_tell_the_imbalance():
         ("data.num_val", lambda: data.mnist(None, "error", 60000, SPEC, CPU)),
         ("data.fallback", lambda: data.mnist(None, "none", 5000, SPEC, CPU)),
         ("data.root", lambda: data.mnist(5, "packaged", 5000, SPEC, CPU)),
-        ("data.spec", lambda: data.packaged_5k(500, 500, data.ImageSpec(**FIELDS | {"width": 32}), CPU)),
-        ("data.spec.classes", lambda: data.packaged_5k(500, 500, data.ImageSpec(**FIELDS | {"classes": CLASSES[:9]}), CPU)),
+        ("data.spec", lambda: checked(data.packaged_5k(500, 500, data.ImageSpec(**FIELDS | {"width": 32}), CPU))),
+        ("data.spec.classes", lambda: checked(data.packaged_5k(500, 500, data.ImageSpec(**FIELDS | {"classes": CLASSES[:9]}), CPU))),
     ],
 )
 def test_a_wrong_setting_is_named(key, make):

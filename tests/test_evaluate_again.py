@@ -53,6 +53,10 @@ def test_an_encoder_alone_and_a_whole_sweep(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "sweep" / "a" / "b")
     shutil.copytree(folder, tmp_path / "sweep" / "c")
     assert len(evaluate_again(tmp_path / "sweep", ["evaluation=quick"])) == 2
+    (tmp_path / "sweep" / "a" / "b" / "run.json").write_text("{")
+    with pytest.raises(UserError, match="1 of 2 runs could not be evaluated"):
+        evaluate_again(tmp_path / "sweep", ["evaluation=quick", "evaluation.knn.k=7"])
+    assert len(list((tmp_path / "sweep" / "c" / "evaluation").iterdir())) == 2  # the other one was evaluated
 
 
 def test_what_a_trained_encoder_cannot_have_is_refused(folder, tmp_path):

@@ -3,11 +3,14 @@
 import json
 import resource
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TINY, command
+from filelock import FileLock
 
-from ssl_mnist import UserError, cli, compose, config, pipeline, record
+from ssl_mnist import UserError, cli, compare, compose, config, pipeline, record
 
 
 @pytest.fixture
@@ -71,12 +74,56 @@ def test_one_line(words, here, monkeypatch, capsys):
     assert capsys.readouterr().err == "" and files(here) == []
 
 
-@pytest.mark.parametrize("name", ["comparison.html", "multirun.yaml"])
+@pytest.mark.parametrize("name", ["comparison.html", "comparison.csv", "comparison.json", "multirun.yaml"])
 def test_a_sweep_replaces_no_file_of_the_users(name, here, monkeypatch):
     (here / name).write_text("mine")
     end = run("-m", *TINY, "seed=0", "hydra.sweep.dir=.", monkeypatch=monkeypatch)
     assert f"{name} is there and not of a sweep of ssl_mnist" in end
     assert files(here) == [name] and (here / name).read_text() == "mine"
+
+
+def test_nor_where_a_run_lies_below(here, monkeypatch):
+    """What the sweep itself wrote, it replaces."""
+    words = ("-m", *TINY, "hydra.sweep.dir=.")
+    assert run(*words, "seed=0", monkeypatch=monkeypatch) == 0 and run(*words, "seed=0", monkeypatch=monkeypatch) == 0
+    for name in ("comparison.csv", "comparison.html"):
+        (here / name).write_text("mine")
+        assert f"{name} is there and not of a sweep" in run(*words, "seed=0", monkeypatch=monkeypatch)
+        with pytest.raises(UserError, match=f"{name} is there and not of a sweep"):
+            compare.report(here)
+        assert (here / name).read_text() == "mine"
+        (here / name).unlink()
+
+
+def test_what_another_process_writes_is_said_so(here, monkeypatch):
+    assert run(*TINY, "hydra.run.dir=r", monkeypatch=monkeypatch) == 0
+    (here / "r" / "summary.json").unlink()
+    with FileLock(here / "r" / "run.lock"):
+        for seed in ("seed=0", "seed=1"):
+            assert "r is being written by another process" in run(*TINY, seed, "hydra.run.dir=r", monkeypatch=monkeypatch)
+
+
+def test_paths_are_printed_from_where_the_user_stands(here, monkeypatch, capsys):
+    assert run(*TINY, "hydra.run.dir=a/b", "hydra.job.chdir=true", monkeypatch=monkeypatch) == 0
+    assert "folder  a/b\n" in capsys.readouterr().out
+
+
+def test_a_search_of_failures_says_so(here, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    words = ("-m", *TINY, "+search=optuna", "hydra.sweeper.n_trials=1", "hydra.sweep.dir=s", "method.temperature=-1")
+    assert "no trial of the search succeeded" in run(*words, monkeypatch=monkeypatch)
+
+
+def test_data_that_are_not_what_their_spec_says(here, monkeypatch):
+    """Said before anything is trained."""
+    np.savez("x.npz", images=np.zeros((60, 16, 16), np.uint8), labels=np.arange(60) % 3)
+    np.savez("none.npz", images=np.zeros((0, 16, 16), np.uint8))
+    Path("text.npz").write_text("hello")
+    end = run(*TINY, "data=arrays", "data.path=x.npz", "data.spec.classes=[a,b]", monkeypatch=monkeypatch)
+    assert "x's train part holds the label 2; data.spec.classes names 2 classes, labels 0 to 1" in end
+    assert "holds no image" in run(*TINY, "data=arrays", "data.path=none.npz", monkeypatch=monkeypatch)
+    assert "another kind of file" in run(*TINY, "data=arrays", "data.path=text.npz", monkeypatch=monkeypatch)
+    assert files(here) == ["none.npz", "text.npz", "x.npz"]
 
 
 def test_a_run_replaces_no_file_of_the_users(here, monkeypatch):

@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 from conftest import METHODS, REPOSITORY
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ssl_mnist import compose, config
 
@@ -43,6 +44,7 @@ def test_every_command_composes(module, words):
     if module == "compare":
         assert set(words[1:]) <= {"--wandb-report"}
         return
+    OverridesParser.create().parse_overrides([word for word in words if "=" in word and not word.startswith("-") and "<" not in word])
     for overrides in jobs(words):
         config.check(compose(*overrides))
 

@@ -30,13 +30,16 @@ def content(name="a" * 16, overrides=(), **parts):
     return {"format": 1, "overrides": list(overrides), **identity(name, **parts)}
 
 
+AN_ARCHIVE = b"PK\5\6" + bytes(18)  # of nothing
+
+
 def make(folder, run=None, complete=False):
     """A folder as a run leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(content() if run is None else run))
     if complete:
         (folder / "summary.json").write_text(json.dumps({"scores": {}}))
-        (folder / "encoder.pt").write_bytes(b"weights")
+        (folder / "encoder.pt").write_bytes(AN_ARCHIVE)
     return folder
 
 
@@ -128,7 +131,7 @@ def test_a_run_is_complete_with_scores_and_encoder(tmp_path):
         (folder / "summary.json").write_text(text)
         assert not is_complete(folder)
     make(folder, complete=True)
-    (folder / "encoder.pt").write_bytes(b"")
+    (folder / "encoder.pt").write_bytes(AN_ARCHIVE[:-1])
     assert not is_complete(folder)
     (folder / "encoder.pt").unlink()
     assert not is_complete(folder) and not is_complete(tmp_path / "nothing")
@@ -222,7 +225,7 @@ def _hold(sweep, held, release):
         files.write_run(None)
         held.set()
         release.wait(30)
-        (place / "encoder.pt").write_bytes(b"weights")
+        (place / "encoder.pt").write_bytes(AN_ARCHIVE)
         files.summary({"scores": {}})
 
 

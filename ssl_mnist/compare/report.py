@@ -5,7 +5,6 @@ import io
 import itertools
 import json
 import math
-import os
 import re
 import shlex
 import textwrap
@@ -18,8 +17,8 @@ from typing import Any
 
 from ssl_mnist.compare.runs import COSTS, Run, Sweep, configurations, differing_settings, read, swept
 from ssl_mnist.compare.statistics import Verdict, compare, estimate, percent, sampling_error
-from ssl_mnist.console import say
-from ssl_mnist.record import atomic_write
+from ssl_mnist.console import say, shown
+from ssl_mnist.record import atomic_write, check_comparison
 from ssl_mnist.tracking import sync_line
 
 MAX_ALL_PAIRS = 15  # configurations; beyond it each is compared with the best alone
@@ -144,7 +143,7 @@ class Comparison:
         if not self.unread or not self.scores:
             return ""
         run = self.best_run or self.unread[0]
-        return f"python -m ssl_mnist.evaluate {shlex.quote(os.path.relpath(run.folder))}"
+        return f"python -m ssl_mnist.evaluate {shlex.quote(shown(run.folder))}"
 
 
 def _and(words: list[str]) -> str:
@@ -341,10 +340,11 @@ def run_warnings(comparison: Comparison) -> list[str]:
 def write(folder: Path) -> tuple[Comparison, list[str]]:
     """Write comparison.csv, comparison.json and comparison.html into a sweep's folder; a file that cannot be written is named.
 
-    Raises UserError where the folder holds no run.
+    Raises UserError where the folder holds no run, or where one of these files is the user's own.
     """
     from ssl_mnist.compare.page import page
 
+    check_comparison(folder)
     comparison = compare_runs(read(folder))
     sweep, rows = comparison.sweep, [{k: v for k, v in row.items() if not k.endswith(" values")} for row in comparison.table]
     text = io.StringIO()

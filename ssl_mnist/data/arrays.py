@@ -48,7 +48,14 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
                 raise UserError(f"{file} (data.path) holds {', '.join(names) or 'nothing'} and no images; the name must be images")
             images, labels = content["images"], content["labels"] if "labels" in names else None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} (data.path) cannot be read as an .npz file: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0]
+        if "allow_pickle" in why or "pickled" in why:  # numpy's advice to load it unsafely, also for a file that is a text
+            why = "it is another kind of file, or holds Python objects"
+        raise UserError(
+            f"{file} (data.path) cannot be read as an .npz file: {why}; numpy.savez(path, images=..., labels=...) makes one"
+        ) from error
+    if not len(images):
+        raise UserError(f"{file} (data.path) holds no image")
     images = _channels_first(_bytes(images, file), file)
     if labels is None:
         return images, None, None

@@ -6,7 +6,7 @@ Shapes: N images, C channels, H and W image size.
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -145,16 +145,34 @@ def fingerprint(*parts: Images) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_content(spec: ImageSpec, where: str, images: Tensor, labels: Tensor) -> None:
-    """Raises UserError where images (N, C, H, W) or labels (N,) do not agree with the spec. where: what the message begins with."""
+def check_content(spec: ImageSpec, where: str, images: Images, labels: Tensor | None) -> None:
+    """Raises UserError where images (N, C, H, W) uint8 or labels (N,) do not agree with the spec. where: what the message begins with."""
+    if isinstance(images, Tensor) and images.dtype != torch.uint8:
+        raise UserError(f"{where} holds images of {str(images.dtype).removeprefix('torch.')}; they must be uint8, in 0..255")
     found, expected = tuple(images.shape[1:]), (spec.channels, spec.height, spec.width)
     if found != expected:
         shapes = [" x ".join(map(str, shape)) for shape in (found, expected)]
         raise UserError(f"{where} holds images of {shapes[0]} (channels x height x width), data.spec says {shapes[1]}")
-    assert spec.classes is not None
+    if spec.classes is None:
+        return
+    if labels is None:
+        raise UserError(f"{where} holds no labels; data.spec.classes names {len(spec.classes)} classes")
     if len(images) != len(labels):
         raise UserError(f"{where} holds {len(images):,} images and {len(labels):,} labels")
     wrong = labels[(labels < 0) | (labels >= len(spec.classes))]
     if len(wrong):
         names = f"data.spec.classes names {len(spec.classes)} classes, labels 0 to {len(spec.classes) - 1}"
         raise UserError(f"{where} holds the label {int(wrong[0])}; {names}")
+
+
+def checked(dataset: Dataset) -> Dataset:
+    """The data set, whose parts agree with its spec; test is looked at when it is read. Raises UserError where one does not."""
+
+    def check(part: str, split: Split) -> Split:
+        check_content(dataset.spec, f"{dataset.name}'s {part} part", split.images, split.labels)
+        return split
+
+    check("train", dataset.train), check("val", dataset.val)
+    if dataset.unlabelled is not None:
+        check_content(replace(dataset.spec, classes=None), f"{dataset.name}'s unlabelled part", dataset.unlabelled, None)
+    return replace(dataset, read_test=lambda: check("test", dataset.read_test()))

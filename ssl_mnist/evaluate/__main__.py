@@ -8,13 +8,12 @@ unless evaluation.test=false is given.
 import argparse
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from ssl_mnist import config, record
-from ssl_mnist.console import say, score_table
+from ssl_mnist.console import say, score_table, shown
 from ssl_mnist.errors import UserError, explain
 
 PLACES = ("data.root=", "data.path=", "data.cache=")  # overrides that name the same data elsewhere
@@ -37,7 +36,18 @@ def evaluate_again(path: Path, overrides: list[str]) -> list[Path]:
     found = [folder for folder in record.run_folders(path) if (folder / record.ENCODER).is_file()]
     if not found:
         raise UserError(f"there is no run with an encoder.pt in {path}")
-    return [_evaluate(folder / record.ENCODER, folder, overrides) for folder in found]
+    if found == [path]:
+        return [_evaluate(path / record.ENCODER, path, overrides)]
+    written, failed = [], []
+    for folder in found:
+        try:
+            written.append(_evaluate(folder / record.ENCODER, folder, overrides))
+        except UserError as error:  # of one run: a broken file costs what it holds
+            failed.append(folder)
+            say(f"FAILED  {error}")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(found)} runs could not be evaluated; the first was {failed[0]}")
+    return written
 
 
 def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
@@ -80,9 +90,9 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     target = folder / "evaluation" / f"{settings['choices']['evaluation']}-{digest}.json"
     if target.is_file():
-        say(f"done    already in {os.path.relpath(target)}")
+        say(f"done    already in {shown(target)}")
         return target
-    say(f"probe   {os.path.relpath(encoder_file)} on {dataset.name}")
+    say(f"probe   {shown(encoder_file)} on {dataset.name}")
     evaluation = probe(encoder, probes, dataset, settings["evaluation"], folder)
     summary = evaluation.scores | {
         "encoder": what["encoder"],
@@ -104,7 +114,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         say(f"WARNING {warning}")
     say(f"\n{score_table(summary)}\n")
     _track(folder, made_from, settings, target.stem, evaluation.scores)
-    say(f"file    {os.path.relpath(target)}")
+    say(f"file    {shown(target)}")
     return target
 
 
@@ -115,7 +125,7 @@ def _run_of(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{folder / record.RUN} cannot be read: {error}") from error
+        raise UserError(f"{folder / record.RUN} is damaged and cannot be read; a copy of encoder.pt outside this folder can") from error
 
 
 def _track(folder: Path, made_from: dict[str, Any] | None, settings: dict[str, Any], name: str, scores: dict[str, Any]) -> None:

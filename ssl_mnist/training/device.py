@@ -41,7 +41,8 @@ class Device:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __str__(self) -> str:
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        num = torch.get_num_threads()
+        threads = f", {num} thread{'s' * (num > 1)}" if self.device.type == "cpu" else ""
         return f"{self.device}, precision {self.precision}{threads}"
 
 
