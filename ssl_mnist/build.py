@@ -19,9 +19,13 @@ from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Probe
 from ssl_mnist.evaluate.protocol import applicable, score_titles
 from ssl_mnist.methods import Method
+from ssl_mnist.training import distributed
 from ssl_mnist.training.device import Device
+from ssl_mnist.training.distributed import Ranks
 from ssl_mnist.training.optim import make_optimizer
 from ssl_mnist.training.seeds import seed_for
+
+ALONE = Ranks()
 
 
 @dataclass
@@ -43,14 +47,16 @@ class Experiment:
     epochs: int
     batch_size: int
     log_every: int
+    ranks: Ranks  # the processes that train it together
 
     @property
     def num_steps(self) -> int:
         return self.epochs * steps_per_epoch(self.dataset.to_pretrain, self.batch_size)
 
 
-def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None = None) -> Experiment:
-    """Make all objects. settings: checked, from `config.compose`; dataset: one to use instead of reading the settings'.
+def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None = None, ranks: Ranks = ALONE) -> Experiment:
+    """Make all objects. settings: checked, from `config.compose`; dataset: one to use instead of reading the settings'; ranks: where
+    several processes train one model, which of them this is.
 
     The encoder is initialised first, so that runs of one seed begin with the same encoder whatever the method. Raises UserError for
     what a constructor refuses, before any data is read where the YAML file says all about its images.
@@ -66,6 +72,8 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     if encoder.dim < 2:
         raise UserError(f"encoder: an embedding needs 2 numbers or more, this one has {encoder.dim}")
     method = _make("method", settings["method"], Method, encoder=encoder)
+    if ranks.num > 1 and device.device.type == "cuda":
+        method = torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)
     device.place(method)
     probes = applicable(make_probes(settings), encoder)
     check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
@@ -79,6 +87,7 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     batch_size = min(pretraining["batch_size"], len(dataset.to_pretrain))
     if batch_size < pretraining["batch_size"] and _names(settings["overrides"], "pretrain.batch_size"):
         raise UserError(f"pretrain.batch_size must be at most the {batch_size:,} training images, got {pretraining['batch_size']:,}")
+    distributed.check(batch_size, ranks)
     num_steps = pretraining["epochs"] * steps_per_epoch(dataset.to_pretrain, batch_size)
     optimizer, schedule = make_optimizer(_factory(settings["optimizer"]), method, num_steps, round(pretraining["warmup"] * num_steps))
     return Experiment(
@@ -97,6 +106,7 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
         epochs=pretraining["epochs"],
         batch_size=batch_size,
         log_every=pretraining["log_every"],
+        ranks=ranks,
     )
 
 

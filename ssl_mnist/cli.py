@@ -258,6 +258,8 @@ def line_of(error: BaseException) -> str:
         return f"{Folders.sweep or Path('.')}/optuna.db is not a database of optuna's; choose another hydra.sweep.dir"
     if text == "Record does not exist.":  # optuna's, asked for the best of no trial
         return "no trial of the search succeeded; the lines that begin with FAILED say why"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and ("gloo" in text or "NCCL" in text or "by peer" in text):
+        return "another process of this run ended or does not answer; the same command with the same hydra.run.dir goes on"
     if text.startswith("GridSampler only supports discrete"):
         return "a grid needs lists: hydra/sweeper/sampler=grid takes 'key=choice(1,2)' for each key that is searched"
     if (
@@ -322,6 +324,8 @@ def main() -> None:
     """
     snapshot()
     keep_going()
+    if os.environ.get("RANK", "0") != "0":  # the first of several processes speaks for all
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         print(help_text(_config_dirs(arguments)))
@@ -332,6 +336,10 @@ def main() -> None:
     status: str | int = 0
     try:
         arguments = _resumed(arguments)
+        if (num := _devices(arguments)) > 1 and "WORLD_SIZE" not in os.environ:
+            from ssl_mnist.training.distributed import start
+
+            sys.exit(start(num, arguments))
     except (UserError, OSError) as error:
         sys.exit(f"ssl_mnist: {line_of(error)}")
     # Hydra refuses `a=1 -m b=2`: what is no override goes first.
@@ -359,7 +367,7 @@ def main() -> None:
     except Exception as error:
         if str(error).startswith("Only one of --run"):  # Hydra's, of flags that exclude each other
             status = f"ssl_mnist: {error}"
-        elif line_of(error).startswith("out of memory") and not _traceback_wanted:
+        elif line_of(error).startswith(("out of memory", "another process of this run")) and not _traceback_wanted:
             status = f"ssl_mnist: {line_of(error)}"
         elif Folders.sweep is None or _traceback_wanted:
             raise
@@ -415,6 +423,16 @@ def _run_jobs() -> None:
                 raise UserError("a worker process was killed, perhaps for want of memory; lower hydra.launcher.n_jobs") from None
             say("\nkilled  a worker process, perhaps for want of memory; the sweep goes on with what is left")
             sys.argv.append(f'hydra.sweep.dir="{Folders.sweep}"')
+
+
+def _devices(arguments: list[str]) -> int:
+    """What `devices=` says, 1 where it says nothing that can be started. Raises UserError in a sweep."""
+    named = [argument.partition("=")[2] for argument in arguments if argument.lstrip("+").startswith("devices=")]
+    if not named or not named[-1].isdecimal() or not 1 < int(named[-1]) <= 1024:
+        return 1
+    if {"-m", "--multirun"} & set(arguments):
+        raise UserError("devices= is for one run; in a sweep each job has one device, and hydra/launcher runs several jobs at a time")
+    return int(named[-1])
 
 
 def _how_to_go_on(error: KeyboardInterrupt) -> str:

@@ -41,6 +41,7 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive
     "optimizer.weight_decay": (0, 1_000_000),
     "optimizer.momentum": (0, 1),
     "checkpoint.every_seconds": (0, 1_000_000),
+    "devices": (1, 1024),
     "evaluation.tta": (0, 4),
     "evaluation.num_points": (50, 10_000),
 }
@@ -143,7 +144,7 @@ def check(settings: Mapping[str, Any]) -> None:
         if not isinstance(settings[key], dict):
             raise UserError(f"{key} holds settings of its own, such as {key}.{next(iter(known[key]))}, and cannot be {settings[key]!r}")
         _check_keys(key, settings[key], known[key])
-    for key, kind in {"seed": int, "objective": str}.items():
+    for key, kind in {"seed": int, "devices": int, "objective": str}.items():
         if type(settings[key]) is not kind:
             raise UserError(f"{key} must be {_words(kind)} like {known[key]}, got {settings[key]!r}")
     for key, value in flat(settings).items():
@@ -347,7 +348,7 @@ def _no_setting(key: str, siblings: Sequence[str] | Mapping[str, Any] = ()) -> s
 # --- identity ---------------------------------------------------------------------------------------------------------------------------
 
 
-def identity(settings: Mapping[str, Any], device: str, precision: str, data: str, threads: int) -> dict[str, Any]:
+def identity(settings: Mapping[str, Any], device: str, precision: str, data: str, threads: int, devices: int = 1) -> dict[str, Any]:
     """What makes a result, and its hash: settings that change a score, code, data fingerprint, versions, device type and precision.
 
     Returns `identity` (16 hex digits), `identity_parts`, and `resolved`, what `auto` became.
@@ -361,9 +362,14 @@ def identity(settings: Mapping[str, Any], device: str, precision: str, data: str
         "versions": {name: version(name) for name in ("torch", "torchvision", "lightly", "scikit-learn", *timm)},
         "device": device,
         "precision": precision,
+        **({"devices": devices} if devices > 1 else {}),
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    return {"identity": digest, "identity_parts": parts, "resolved": {"device": device, "precision": precision, "threads": threads}}
+    return {
+        "identity": digest,
+        "identity_parts": parts,
+        "resolved": {"device": device, "precision": precision, "threads": threads, "devices": devices},
+    }
 
 
 def code_hashes(settings: Mapping[str, Any]) -> dict[str, str]:

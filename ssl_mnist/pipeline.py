@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_mnist import __version__, config, record
 from ssl_mnist.console import Console, score_table, shown
+from ssl_mnist.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,17 +43,25 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     from ssl_mnist.build import build
     from ssl_mnist.tracking import Tracker
     from ssl_mnist.training.device import Device
+    from ssl_mnist.training.distributed import Ranks
     from ssl_mnist.training.state import Checkpoints
 
     started = time.perf_counter()
     console = Console()
     threads = choose_threads(settings["threads"])
     device = Device.choose(settings["device"], str(settings["precision"]))
-    experiment = build(settings, device)
-    what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num)
+    ranks = Ranks.join(device.device.type)
+    settings = ranks.agree(settings)
+    if settings["devices"] not in (1, ranks.num):
+        raise UserError(f"devices={settings['devices']} has to stand on the command line, which starts the processes")
+    experiment = build(settings, device, ranks=ranks)
+    if ranks.rank:
+        return _follow(experiment)
+    what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num, ranks.num)
     with record.claim(Path(folder), sweep, what, wait) as (place, complete):
         if complete:
             console.say(f"done    already in {shown(place)}")
+            ranks.agree(None)
             return record.read_json(place / record.SUMMARY)
         if sweep and (why := record.superseded(sweep, settings["overrides"], what)):
             console.say(f"again   {why}")
@@ -117,6 +127,10 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
     if threads:
         out.console.say(f"threads {threads}")
     steps = f"{experiment.num_steps:,} steps of {experiment.batch_size} images"
+    num = experiment.ranks.num
+    if num > 1:
+        norm = "BatchNorm is synchronised" if experiment.device.device.type == "cuda" else "each with a BatchNorm of its own"
+        out.console.say(f"devices {num}, each with {experiment.batch_size // num} images of a batch, {norm}")
     out.console.stage(f"train   {choices['method']}, {steps} on {experiment.device}")
 
 
@@ -132,6 +146,7 @@ def _train(experiment: "Experiment", out: _Outputs) -> tuple[list[dict[str, floa
     if found := out.checkpoints.newest({"metrics_bytes": out.files.metrics_bytes()}):
         progress, seconds = state.restore(found, experiment), found["beside"]["seconds"]
         out.console.say(f"resume  from step {progress.step:,} of {experiment.num_steps:,}")
+    experiment.ranks.agree({"found": found})
     history, sent = out.files.continue_metrics(found["beside"]["metrics_bytes"] if found else 0)
     sent = sent if out.files.wandb_id else 0  # the last step that W&B has from an earlier try
     for row in history:
@@ -150,12 +165,28 @@ def _train(experiment: "Experiment", out: _Outputs) -> tuple[list[dict[str, floa
                 if metrics["step"] > sent:
                     out.tracker.log(metrics)
                 show(metrics)
-            if signum := stop():
+            if experiment.ranks.any(bool(stop()), experiment.device.device):
                 save()
-                raise stops.Stopped(signum, saved=True)
+                raise stops.Stopped(stop() or signal.SIGTERM, saved=True)
             if progress.step == experiment.num_steps or out.checkpoints.due():
                 save()
     return history, time.perf_counter() - started
+
+
+def _follow(experiment: "Experiment") -> dict[str, Any]:
+    """What the ranks but the first do: train, from where rank 0 begins to where it ends. They write nothing and return no summary."""
+    from ssl_mnist.training import state, stops
+    from ssl_mnist.training.loop import steps
+
+    begin = experiment.ranks.agree(None)
+    if begin is None:  # the run is there already
+        return {}
+    progress = state.restore(begin["found"], experiment) if begin["found"] else state.Progress()
+    with stops.deferred() as stop:
+        for _ in steps(experiment, progress):
+            if experiment.ranks.any(bool(stop()), experiment.device.device):
+                break
+    return {}
 
 
 def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: str, out: _Outputs) -> tuple["Evaluation", float]:

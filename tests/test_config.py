@@ -347,7 +347,7 @@ def test_the_identity_holds_what_auto_became_and_where_it_ran():
     for other in ({"device": "cuda"}, {"precision": "bf16-mixed"}, {"data": "other"}):
         assert identity_of(**other)["identity"] != default["identity"]
     assert identity_of(threads=7)["identity"] == default["identity"]
-    assert identity_of(threads=7)["resolved"] == {"device": "cpu", "precision": "32", "threads": 7}
+    assert identity_of(threads=7)["resolved"] == {"device": "cpu", "precision": "32", "threads": 7, "devices": 1}
     libraries = {"torch", "torchvision", "lightly", "scikit-learn"}
     assert set(default["identity_parts"]["versions"]) == libraries
     assert set(identity_of("encoder=timm")["identity_parts"]["versions"]) == {*libraries, "timm"}

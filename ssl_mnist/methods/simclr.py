@@ -41,7 +41,7 @@ class SimCLR(Method):
         check_width("method.hidden_dim", hidden_dim)
         check_width("method.projection_dim", projection_dim)
         self.projector = mlp([encoder.dim, hidden_dim, projection_dim])
-        self.criterion = NTXentLoss(temperature=temperature)
+        self.criterion = NTXentLoss(temperature=temperature, gather_distributed=True)  # negatives of all ranks, where there are several
 
     def forward(self, images: Tensor, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         z0, z1 = self.projector(self.encoder(torch.cat(views))).chunk(2)  # (B, P) each

@@ -1,5 +1,6 @@
 """Where a run computes and in which precision."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,7 @@ class Device:
         if device == "cuda":
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "32"
             torch.backends.cudnn.deterministic = True
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # several processes: a device each
         return cls(torch.device(device), precision)
 
     def autocast(self) -> torch.autocast:

@@ -36,10 +36,11 @@ def steps(experiment: "Experiment", progress: Progress) -> Iterator[dict[str, fl
     steps (an epoch is cut into equal windows) a row of metrics: `step`, `epoch` (a fraction while it runs),
     `pretrain/lr`, `pretrain/images_per_second`, and the mean over the window of each term the method measured, `pretrain/<name>`; at an
     epoch's end also `pretrain/epoch_loss`, the mean over the epoch. An epoch is one random order of the images, its incomplete last batch
-    left out. Random numbers depend on the seed and the step alone. Raises Diverged at a loss that is not finite, naming its step.
+    left out. Random numbers depend on the seed, the step and the rank alone; of several ranks each sees its part of every batch. Raises
+    Diverged at a loss that is not finite, naming its step.
     """
     images, method, optimizer = experiment.dataset.to_pretrain, experiment.method, experiment.optimizer
-    batch_size, epochs = experiment.batch_size, experiment.epochs
+    batch_size, epochs, ranks = experiment.batch_size, experiment.epochs, experiment.ranks
     steps_per_epoch = len(images) // batch_size
     window_ends = _window_ends(steps_per_epoch, experiment.log_every)
     method.train()
@@ -49,22 +50,24 @@ def steps(experiment: "Experiment", progress: Progress) -> Iterator[dict[str, fl
         order = order.to(images.device) if isinstance(images, Tensor) else order
         done = progress.step % steps_per_epoch
         since, timed = time.perf_counter(), 0
-        rest = map(as_float, batches(images, order[done * batch_size :], batch_size))  # (B, C, H, W) each
+        mine = ranks.part(order[done * batch_size :], batch_size)
+        rest = map(as_float, batches(images, mine, batch_size // ranks.num))  # (B, C, H, W) each
         for index, batch in enumerate(rest, done + 1):
-            torch.manual_seed(seed_for(experiment.seed, "views", progress.step))  # of views, and of what the method samples
+            torch.manual_seed(seed_for(experiment.seed, "views", progress.step, ranks.rank))  # of views, and of what the method samples
             method.before_step(progress.step / experiment.num_steps)
             with torch.no_grad():
                 views = tuple(experiment.augmentation(batch) for _ in range(method.num_views))
             terms = losses(method, batch, views, experiment.device.autocast())
             optimizer.zero_grad()
             terms["loss"].backward()
+            ranks.average_gradients(method)
             optimizer.step()
             lr = optimizer.param_groups[0]["lr"]
             experiment.schedule.step()
             progress.step += 1
             timed += 1
             method.after_step(progress.step / experiment.num_steps)
-            progress.pending.append({name: value.detach() for name, value in terms.items()})
+            progress.pending.append(ranks.average(terms))
             if index not in window_ends:
                 yield None
                 continue
