@@ -219,10 +219,16 @@ def _finish_postponed() -> None:
     """Wait for the jobs that other processes were running, and run those that they did not finish."""
     from ssl_mnist.pipeline import run
 
+    first: Exception | None = None
     for settings, folder in Folders.postponed:
         say(f"\njob     {' '.join(settings['overrides'])}")
-        with _recording_failure(folder, settings, Folders.sweep):
-            run(settings, folder, Folders.sweep)
+        try:
+            with _recording_failure(folder, settings, Folders.sweep):
+                run(settings, folder, Folders.sweep)
+        except Exception as error:  # the others are run all the same
+            first = first or error
+    if first:
+        raise first
 
 
 def _watch_parent() -> None:

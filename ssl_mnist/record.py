@@ -16,6 +16,8 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
+import time
 import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -28,7 +30,8 @@ from filelock import FileLock, Timeout
 from ssl_mnist.errors import UserError
 
 RUN, SUMMARY, METRICS, ENCODER, ERROR, LOCK = "run.json", "summary.json", "metrics.jsonl", "encoder.pt", "error.txt", "run.lock"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, ALIVE = "checkpoints", "run.alive"
+BEAT, DEAD = 20, 120  # seconds between two signs of life; after so many without one a run on another host counts as dead
 FORMAT = 1  # of run.json and summary.json
 
 
@@ -123,6 +126,7 @@ class Record:
     def __init__(self, folder: Path, content: dict[str, Any]) -> None:
         self.folder, self.content = folder, content
         self.lock = FileLock(folder / LOCK)
+        self.ended = threading.Event()
         self.wandb_id: str | None = None  # of an earlier, unfinished try of this run
 
     def __enter__(self) -> "Record":
@@ -130,7 +134,9 @@ class Record:
         try:
             self.lock.acquire(blocking=False)
         except Timeout:
-            raise UserError(f"{self.folder} is being written by another process; choose another hydra.run.dir or wait for it") from None
+            raise UserError(_is_written(self.folder)) from None
+        self.beat = threading.Thread(target=self._beat, daemon=True)
+        self.beat.start()
         self.written = False
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # no earlier try of this run, or not a readable one
             before = read_json(self.folder / RUN)
@@ -138,6 +144,17 @@ class Record:
                 self.content["sweep"] = self.content["sweep"] or before["sweep"]
                 self.wandb_id = str(before["wandb"]["id"])
         return self
+
+    def _beat(self) -> None:
+        """Show hosts that do not see this one's locks that the run lives: the host's name, in a file whose time moves on."""
+        path = self.folder / ALIVE
+        while True:
+            with contextlib.suppress(OSError):
+                path.write_text(socket.gethostname())
+            if self.ended.wait(BEAT):
+                break
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
     def write_run(self, wandb: Mapping[str, Any] | None) -> None:
         """run.json; from here on the folder is this run's, and what an earlier, unfinished try of it left is gone on from or replaced."""
@@ -165,6 +182,8 @@ class Record:
                 error.recorded_in = self.folder  # type: ignore[attr-defined]
         if isinstance(error, KeyboardInterrupt) and (self.folder / CHECKPOINTS).is_dir():
             error.folder = self.folder  # type: ignore[attr-defined]  # from which the run goes on
+        self.ended.set()
+        self.beat.join(10)  # a disk that does not answer keeps no run from ending
         self.lock.release()
 
     def log(self, metrics: Mapping[str, float]) -> None:
@@ -273,27 +292,49 @@ def claim(folder: Path, sweep: Path | None, identity: Mapping[str, Any], wait: b
     except Timeout:
         raise Busy("another process runs this job") from None
     try:
+        while any(_is_alive_elsewhere(other) for other in _same(sweep, identity)):
+            if not wait:
+                raise Busy("another host runs this job")
+            time.sleep(5)
         yield _place(folder, sweep, identity)
     finally:
         lock.release()
 
 
+def _same(sweep: Path, identity: Mapping[str, Any]) -> Iterator[Path]:
+    """The folders of a sweep's runs with an identity."""
+    for other in run_folders(sweep):
+        with contextlib.suppress(OSError, ValueError):
+            if read_json(other / RUN).get("identity") == identity["identity"]:
+                yield other
+
+
+def _is_alive_elsewhere(folder: Path) -> bool:
+    """Whether another host writes the run in a folder, by its signs of life; the hosts' clocks have to agree within a minute."""
+    try:
+        return (folder / ALIVE).read_text() != socket.gethostname() and time.time() - (folder / ALIVE).stat().st_mtime < DEAD
+    except (OSError, ValueError):
+        return False
+
+
+def _is_written(folder: Path) -> str:
+    return f"{folder} is being written by another process; choose another hydra.run.dir or wait for it"
+
+
 def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tuple[Path, bool]:
     unfinished = None
-    for other in run_folders(sweep) if sweep else [folder]:
-        try:
-            same = read_json(other / RUN).get("identity") == identity["identity"]
-        except (OSError, ValueError):
+    for other in _same(sweep or folder, identity):
+        if sweep is None and other != folder:
             continue
-        if same and is_complete(other):
+        if is_complete(other):
             return other, True
-        if same and unfinished is None and not is_locked(other):
+        if unfinished is None and not is_locked(other):
             unfinished = other
     if unfinished is not None:
         return unfinished, False
     if (folder / RUN).exists():
         if sweep is None and is_locked(folder):
-            raise UserError(f"{folder} is being written by another process; choose another hydra.run.dir or wait for it")
+            raise UserError(_is_written(folder))
         if sweep is None:
             raise UserError(f"{folder} holds another run ({difference(folder, identity)}); choose another hydra.run.dir")
         folder = folder.with_name(f"{folder.name}-{identity['identity'][:8]}")
@@ -306,6 +347,8 @@ def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tup
 
 def is_locked(folder: Path) -> bool:
     """Whether a live process writes the run in a folder."""
+    if _is_alive_elsewhere(folder):
+        return True
     if not (folder / LOCK).exists():
         return False
     lock = FileLock(folder / LOCK)

@@ -2,8 +2,10 @@
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -218,6 +220,24 @@ def test_a_folder_that_is_being_written_is_refused(tmp_path):
         assert claimed(tmp_path / "new", tmp_path) == (tmp_path / "new", False)
     assert not is_locked(folder) and claimed(tmp_path / "new", tmp_path) == (folder, False)
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "run.lock"]
+
+
+def test_a_run_on_another_host_lives_as_long_as_it_shows(tmp_path, monkeypatch):
+    """Where its lock is not seen: its sign of life is in a file, two minutes at most."""
+    folder = make(tmp_path / "run")
+    with Record(folder, content()):
+        until = time.monotonic() + 10
+        while not (folder / "run.alive").exists():
+            assert time.monotonic() < until
+    assert not (folder / "run.alive").exists()
+    (folder / "run.alive").write_text("another-host")
+    assert is_locked(folder)
+    with pytest.raises(UserError, match="is being written by another process"):
+        claimed(folder)
+    with pytest.raises(record.Busy, match="another host runs this job"), claim(tmp_path / "new", tmp_path, identity(), wait=False):
+        pass
+    os.utime(folder / "run.alive", (time.time() - 121, time.time() - 121))
+    assert not is_locked(folder) and claimed(folder) == (folder, False)
 
 
 def _hold(sweep, held, release):
