@@ -28,7 +28,9 @@ from ssl_mnist.training.device import Device
 GREY = {"hf_prob": 0.0, "gaussian_blur": 0.0, "random_gray_scale": 0.0, "normalize": None}
 RGB = {"cj_strength": 0.5, "gaussian_blur": 0.0, "normalize": None}
 LR, MOMENTUM = 0.06, 0.9
-STEPS, WARM = 30, 5  # of a measurement; WARM: before the clock starts, enough for the workers' queues to run dry
+WARM = 5  # steps before the clock starts, enough for the workers' queues to run dry
+STEPS, SECONDS = 30, 15  # of a measurement, which ends with the first of them that is over, but not before MIN_STEPS
+MIN_STEPS = 4
 
 
 class InMemory(Dataset):
@@ -90,9 +92,12 @@ def views_per_second(settings: dict[str, Any], dataset: OurDataset, workers: int
     for _ in range(WARM):
         next(steps)
     started = time.perf_counter()
-    for _ in range(STEPS):
+    for step in range(1, STEPS + 1):
         next(steps)
-    return STEPS * 2 * experiment.batch_size / (time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        if step >= MIN_STEPS and seconds > SECONDS:
+            break
+    return step * 2 * experiment.batch_size / seconds
 
 
 def candidates() -> list[tuple[int, int]]:
@@ -102,7 +107,11 @@ def candidates() -> list[tuple[int, int]]:
 
 
 def fastest(choices: list[tuple], speed: Callable[..., float]) -> tuple:
-    """By the medians of three measurements each, in turns."""
-    turns = [[speed(*choice) for choice in choices] for _ in range(3)]
-    medians = [statistics.median(column) for column in zip(*turns, strict=True)]
-    return choices[medians.index(max(medians))]
+    """By the medians of three measurements each, in turns; those slower than 0.8 of the fastest in the first turn take part no more."""
+    speeds = {choice: [speed(*choice)] for choice in choices}
+    limit = 0.8 * max(first for (first,) in speeds.values())
+    speeds = {choice: found for choice, found in speeds.items() if found[0] >= limit}
+    for _ in range(2 if len(speeds) > 1 else 0):
+        for choice, found in speeds.items():
+            found.append(speed(*choice))
+    return max(speeds, key=lambda choice: statistics.median(speeds[choice]))
