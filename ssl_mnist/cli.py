@@ -273,8 +273,17 @@ def line_of(error: BaseException) -> str:
         or type(error).__name__ == "OutOfMemoryError"
         or any(words in text for words in ("can't allocate memory", "failed to map segment"))  # torch's, and the loader's of its libraries
     ):
-        return "out of memory; lower pretrain.batch_size, or choose a smaller encoder"
+        return f"out of memory{_memory()}; lower pretrain.batch_size, or choose a smaller encoder"
     return explain(error) if isinstance(error, OSError) else record.one_line(error)
+
+
+def _memory() -> str:
+    """What there is of it, where the system says so."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = {name: int(value.split()[0]) / 2**20 for name, _, value in (line.partition(":") for line in lines)}
+        return f" (this machine has {found['MemTotal']:.1f} GiB, of which {found['MemAvailable']:.1f} are free now)"
+    return ""
 
 
 HELP = """\

@@ -66,7 +66,7 @@ NO_RESULT = (
         "data.fallback",
         "data._target_",
     ),
-    *("data.path", "data.cache", "data.device_limit_gb", "data.known"),
+    *("data.path", "data.cache", "data.device_limit_gb", "data.allow_broken", "data.known"),
     *("pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
 )
 # Code that makes no result: what reads, draws, sends or says it.

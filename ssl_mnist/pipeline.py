@@ -58,6 +58,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     if ranks.rank:
         return _follow(experiment)
     what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num, ranks.num)
+    what = what if sweep else record.extended(Path(folder), what)
     with record.claim(Path(folder), sweep, what, wait) as (place, complete):
         if complete:
             console.say(f"done    already in {shown(place)}")
@@ -71,7 +72,9 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             Tracker(place, settings["tracking"], about | {"id": files.wandb_id}) as tracker,
         ):
             files.write_run(wandb=tracker.facts())
-            checkpoints = Checkpoints(place / record.CHECKPOINTS, what["identity"], settings["checkpoint"]["every_seconds"])
+            fewer = what["identity_parts"].get("extends", {})
+            every = settings["checkpoint"]["every_seconds"]
+            checkpoints = Checkpoints(place / record.CHECKPOINTS, what["identity"], every, fewer.get("identity"))
             out = _Outputs(files, tracker, checkpoints, console)
             _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads.reason, out)
             history, training = _train(experiment, out)
@@ -126,7 +129,7 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
         )
     if threads:
         out.console.say(f"threads {threads}")
-    steps = f"{experiment.num_steps:,} steps of {experiment.batch_size} images"
+    steps = f"{experiment.num_steps:,} step{'s' * (experiment.num_steps != 1)} of {experiment.batch_size} images"
     num = experiment.ranks.num
     if num > 1:
         norm = "BatchNorm is synchronised" if experiment.device.device.type == "cuda" else "each with a BatchNorm of its own"
@@ -146,6 +149,11 @@ def _train(experiment: "Experiment", out: _Outputs) -> tuple[list[dict[str, floa
     if found := out.checkpoints.newest({"metrics_bytes": out.files.metrics_bytes()}):
         progress, seconds = state.restore(found, experiment), found["beside"]["seconds"]
         out.console.say(f"resume  from step {progress.step:,} of {experiment.num_steps:,}")
+        if found["identity"] == out.checkpoints.extends:
+            lr = experiment.optimizer.param_groups[0]["lr"]
+            out.console.say(
+                f"        a longer run: the learning rate, which had come to its end, rises to {lr:.2g}, where the longer schedule has it"
+            )
     experiment.ranks.agree({"found": found})
     history, sent = out.files.continue_metrics(found["beside"]["metrics_bytes"] if found else 0)
     sent = sent if out.files.wandb_id else 0  # the last step that W&B has from an earlier try

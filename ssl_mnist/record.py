@@ -159,6 +159,9 @@ class Record:
     def write_run(self, wandb: Mapping[str, Any] | None) -> None:
         """run.json; from here on the folder is this run's, and what an earlier, unfinished try of it left is gone on from or replaced."""
         self.content |= {"wandb": wandb}
+        if fewer := self.content["identity_parts"].get("extends"):  # the result of the shorter run is kept
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.folder / SUMMARY, self.folder / f"summary-{fewer['epochs']}-epochs.json")
         self._write()
         self.written = True
         for name in (SUMMARY, ERROR):
@@ -335,6 +338,8 @@ def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tup
     if (folder / RUN).exists():
         if sweep is None and is_locked(folder):
             raise UserError(_is_written(folder))
+        if sweep is None and "extends" in identity["identity_parts"]:
+            return folder, False
         if sweep is None:
             raise UserError(f"{folder} holds another run ({difference(folder, identity)}); choose another hydra.run.dir")
         folder = folder.with_name(f"{folder.name}-{identity['identity'][:8]}")
@@ -343,6 +348,31 @@ def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tup
     if foreign:
         raise UserError(f"{folder / foreign[0]} is there and not of a run of ssl_mnist; choose another hydra.run.dir (hydra.sweep.dir)")
     return folder, False
+
+
+def extended(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity, and where `folder` holds the same run with fewer epochs and a checkpoint of it, that of a run which goes on from there.
+
+    Such a run is another one than that of as many epochs from the beginning, since its learning rate had another course: its parts hold
+    `extends`, the identity of the shorter run and its epochs.
+    """
+    same = dict(identity)
+    try:
+        before = read_json(folder / RUN)
+        parts = before["identity_parts"]
+        extends = parts.get("extends")
+        fewer = extends or {"identity": before["identity"], "epochs": parts["settings"]["pretrain.epochs"]}
+        settings = {**parts["settings"], "pretrain.epochs": fewer["epochs"]}
+        wanted = identity["identity_parts"]
+        others = {key: value for key, value in parts.items() if key not in ("settings", "extends")}
+        if {**others, "settings": settings} != {**wanted, "settings": {**wanted["settings"], "pretrain.epochs": fewer["epochs"]}}:
+            return same
+        if not fewer["epochs"] < wanted["settings"]["pretrain.epochs"] or not any((folder / CHECKPOINTS).glob("*.pt")):
+            return same
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no run, or not a readable one
+        return same
+    parts = {**wanted, "extends": fewer}
+    return same | {"identity": sha256(json.dumps(parts, sort_keys=True).encode())[:16], "identity_parts": parts}
 
 
 def is_locked(folder: Path) -> bool:

@@ -3,15 +3,16 @@
 import io
 import json
 import shlex
+import shutil
 import signal
 import sys
 import time
 
 import pytest
 import torch
-from conftest import METHODS, command, experiment, summary_of
+from conftest import METHODS, TINY, command, experiment, summary_of
 
-from ssl_mnist import cli, record
+from ssl_mnist import UserError, cli, compose, pipeline, record, run
 from ssl_mnist.training import state, stops
 from ssl_mnist.training.loop import steps
 
@@ -181,3 +182,25 @@ def test_what_cannot_be_resumed_is_one_line(content, words, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["ssl_mnist", f"resume={tmp_path}"])
     with pytest.raises(SystemExit, match=words):
         cli.main()
+
+
+def test_more_epochs_extend_a_finished_run_that_kept_its_checkpoint(tmp_path, monkeypatch, capsys):
+    """It is another run than that of as many epochs from the beginning, and the shorter one's scores are kept."""
+    monkeypatch.setattr(pipeline, "_draw", lambda *_: None)
+    words = (*TINY, "pretrain.batch_size=1000", "checkpoint.keep=true")
+    run(compose(*words, "pretrain.epochs=1"), tmp_path / "run")
+    before = summary_of(tmp_path / "run")
+    after = run(compose(*words, "pretrain.epochs=2"), tmp_path / "run")
+    said = capsys.readouterr().out
+    assert "resume  from step 4 of 8" in said and "rises to 0.0" in said
+    assert after["pretrain/steps"] == 8 and before["pretrain/steps"] == 4
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert json.loads((tmp_path / "run" / "summary-1-epochs.json").read_text()) == before
+    assert run(compose(*words, "pretrain.epochs=2"), tmp_path / "run") == after and "already in" in capsys.readouterr().out
+    whole = run(compose(*words, "pretrain.epochs=2"), tmp_path / "whole")
+    assert whole["identity"] != after["identity"]
+    with pytest.raises(UserError, match=r"holds another run \(pretrain\.epochs 2 -> 1"):
+        run(compose(*words, "pretrain.epochs=1"), tmp_path / "whole")
+    shutil.rmtree(tmp_path / "whole" / "checkpoints")
+    with pytest.raises(UserError, match=r"pretrain\.epochs 2 -> 3"):
+        run(compose(*words, "pretrain.epochs=3"), tmp_path / "whole")

@@ -42,11 +42,12 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one run, in a folder that holds nothing else.
 
-    identity: of the run; one of another identity is not read. every: seconds between two of them.
+    identity: of the run; one of another identity is not read, but for that of the shorter run which this one `extends`. every: seconds
+    between two of them.
     """
 
-    def __init__(self, folder: Path, identity: str, every: float) -> None:
-        self.folder, self.identity, self.every = folder, identity, every
+    def __init__(self, folder: Path, identity: str, every: float, extends: str | None = None) -> None:
+        self.folder, self.identity, self.every, self.extends = folder, identity, every, extends
         self.saved_at = time.monotonic()
 
     def due(self) -> bool:
@@ -84,7 +85,7 @@ class Checkpoints:
                 if hashlib.sha256(data).hexdigest()[:16] != _parts(path)[1]:
                     raise ValueError("its content does not match its checksum")
                 content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-                if content["format"] != FORMAT or content["identity"] != self.identity:
+                if content["format"] != FORMAT or content["identity"] not in (self.identity, self.extends):
                     raise ValueError("it is of another run")
                 if any(content["beside"][name] > limit for name, limit in limits.items()):
                     raise ValueError("metrics.jsonl is shorter than it was then")
