@@ -244,7 +244,9 @@ def _scores(comparison: Comparison, split: str) -> str:
 
 def _how_to_read(comparison: Comparison, split: str, images: int | None) -> str:
     sizes = {len(runs) for runs in comparison.groups.values()}
-    text = f"The best mean of each column is marked. n is the number of seeds. A click on a head sorts. {split.capitalize()} accuracy: mean"
+    text = f"n is the number of seeds. A click on a head sorts. {split.capitalize()} accuracy: mean"
+    if any(comparison.best_rows(score.key, score.higher) for score in comparison.scores_on(split)):
+        text = f"The best mean of each column is marked. {text}"
     if max(sizes) > 2:
         text += " ± half width of the 95 % confidence interval over seeds (Student's t, never narrower than one image of the split)"
     if 2 in sizes:
