@@ -143,7 +143,9 @@ def fitting(probes: Mapping[str, Probe], dataset: Dataset, overrides: Sequence[s
         except UserError as error:
             if _names(overrides, f"evaluation.{name}"):
                 raise
-            left_out.append(f"{name}: {error}")
+            if part := probe.reduce(*counts):
+                found[name] = probe
+            left_out.append(f"{name}{f' with {part}' if part else ''}: {error}")
     if not found:
         raise UserError(left_out[0])
     return found, left_out

@@ -282,6 +282,16 @@ def test_few_labels_are_no_more_labels(kind, num, blind, monkeypatch):
     assert all(same) == blind
 
 
+def test_few_labels_leave_out_the_budgets_that_the_data_do_not_have():
+    probe = FewLabels(num_labels=[20, 100, 500], num_draws=1, l2=[1.0])
+    probe.name = "few_labels"
+    with pytest.raises(UserError, match=r"at least 4 and at most 160, got 500"):
+        probe.check([80, 90], [10, 10])
+    assert probe.reduce([80, 90], [10, 10]) == "500 labels" and probe.num_labels == [20, 100]
+    probe.check([80, 90], [10, 10])
+    assert probe.reduce([5, 5], [10, 10]) is None and probe.num_labels == [20, 100]
+
+
 def test_few_labels_see_no_other_image():
     """Nor do the features of the images that were not drawn, val's and test's included, change what the probe is."""
     train, val, test = (labelled(num, 3.5, seed) for seed, num in enumerate((800, 200, 400)))

@@ -204,6 +204,7 @@ def test_online_holds_everything(tmp_path, monkeypatch, said):
     assert any("figures/empty" in path for path in server.files)
     text = said()
     assert f"W&B     online: {server.url}" in text and "sync" not in text and KEY not in text
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
 def test_waiting_for_a_server_ends_within_20_seconds():

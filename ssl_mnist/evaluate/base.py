@@ -52,6 +52,10 @@ class Probe:
     def check(self, train_counts: list[int], val_counts: list[int]) -> None:
         """Raises UserError where the probe cannot be fitted to so many images of each class."""
 
+    def reduce(self, train_counts: list[int], val_counts: list[int]) -> str | None:
+        """Of what `check` refuses, leave out what cannot be fitted; returns it in words, or None where nothing would remain."""
+        return None
+
     def fit(self, train: Labelled, val: Labelled) -> Fitted:
         """Choices are made on val, or inside the labels that the score's name says."""
         raise NotImplementedError

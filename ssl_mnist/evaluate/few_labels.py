@@ -40,12 +40,23 @@ class FewLabels(Probe):
 
     def check(self, train_counts: list[int], val_counts: list[int]) -> None:
         num_classes, most = len(train_counts), len(train_counts) * min(train_counts)
-        for num in self.num_labels:
-            if num % num_classes or not 2 * num_classes <= num <= most:
-                raise UserError(
-                    f"evaluation.{self.name}.num_labels must be multiples of {num_classes} (the classes), "
-                    f"at least {2 * num_classes} and at most {most:,}, got {num}"
-                )
+        for num in self._unfit(train_counts):
+            raise UserError(
+                f"evaluation.{self.name}.num_labels must be multiples of {num_classes} (the classes), "
+                f"at least {2 * num_classes} and at most {most:,}, got {num}"
+            )
+
+    def reduce(self, train_counts: list[int], val_counts: list[int]) -> str | None:
+        unfit = self._unfit(train_counts)
+        if len(unfit) == len(self.num_labels):
+            return None
+        self.num_labels = [num for num in self.num_labels if num not in unfit]
+        return f"{' and '.join(f'{num:,}' for num in unfit)} labels"
+
+    def _unfit(self, train_counts: list[int]) -> list[int]:
+        """The budgets that these classes do not have, or cannot share equally."""
+        num_classes, most = len(train_counts), len(train_counts) * min(train_counts)
+        return [num for num in self.num_labels if num % num_classes or not 2 * num_classes <= num <= most]
 
     def fit(self, train: Labelled, val: Labelled) -> Fitted:
         import sklearn.linear_model  # noqa: F401  # its libraries have to be there to be limited
