@@ -193,6 +193,36 @@ def block_published(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def block_images(rows: list[Row]) -> str:
+    """Other images: one run a line, from `images/<name>/`."""
+    runs = [
+        tuple(json.loads((folder / file).read_text()) for file in ("summary.json", "run.json"))
+        for folder in sorted((HERE / "images").iterdir())
+    ]
+    lines = []
+    for summary, run in sorted(runs, key=lambda each: (each[0]["data/source"], -each[0]["test/knn_accuracy"])):
+        (map_key,) = (key for key in summary["scores"] if key.startswith("test/linear_map"))
+        keys = ("test/linear_accuracy", map_key, "test/knn_accuracy")
+        cells = [f"{100 * summary[key]:.2f} ± {100 * sampling_error(summary[key], summary['data/test_size']):.2f}" for key in keys]
+        settings = run["settings"]
+        encoder = f"{run['choices']['encoder']}{f', width {width}' if (width := settings['encoder'].get('width')) else ''}"
+        epochs, seconds = settings["pretrain"]["epochs"], summary["pretrain/seconds"]
+        lines.append([summary["data/source"], summary["choices/method"], encoder, str(epochs), *cells, f"{seconds / 60:,.0f}"])
+    heads = ["images", "method", "encoder", "epochs", "linear probe", "linear probe, map", "k-NN, k = 20", "pretraining, minutes"]
+    facts = sorted(
+        {
+            f"{s['machine/processor']}, {s['machine/threads']} of {s['machine/cpus']} cores a run, precision {s['machine/precision']}, "
+            f"torch {s['versions/torch']}, seed {s['seed']}"
+            for s, _ in runs
+        }
+    )
+    commands = "\n".join(f"    {run['command']}" for _, run in runs)
+    return (
+        f"{table(heads, lines)}\n\nTest accuracy, % ± half width of the 95 % interval that the size of the test set leaves; one run each. "
+        f"Machine: {'; '.join(facts)}. Commands:\n\n{commands}"
+    )
+
+
 SPEEDS = [  # benchmark, the name of its number, what it is, unit
     ("startup", "help", "until `--help` has ended, median of five", " s"),
     ("startup", "seconds", "until the first training step, median of five", " s"),
@@ -221,6 +251,7 @@ BLOCKS: dict[str, Callable[[list[Row]], str]] = {
     "runs": block_runs,
     "verdicts": block_verdicts,
     "published": block_published,
+    "images": block_images,
 }
 
 

@@ -260,7 +260,7 @@ def _is_orphan() -> bool:
 def line_of(error: BaseException) -> str:
     """An error in one line, for the console and error.txt."""
     text = str(error)
-    if "file is not a database" in text:  # SQLite's words, which do not name it
+    if "file is not a database" in text or "database disk image is malformed" in text:  # SQLite's words, which do not name it
         return f"{Folders.sweep or Path('.')}/optuna.db is not a database of optuna's; choose another hydra.sweep.dir"
     if text == "Record does not exist.":  # optuna's, asked for the best of no trial
         return "no trial of the search succeeded; the lines that begin with FAILED say why"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -135,9 +136,9 @@ def is_same(folder, other):
     return (folder / "encoder.pt").read_bytes() == (other / "encoder.pt").read_bytes() and rows[0] == rows[1] and scores[0] == scores[1]
 
 
-def stop_after_rows(folder, num, signum):
+def stop_after_rows(folder, num, signum, **variables):
     """Start the run, send it a signal once it has written some rows; returns its status."""
-    process = command(*LONG, "tracking.mode=offline", "hydra.run.dir=run", cwd=folder, wait=False)
+    process = command(*LONG, "tracking.mode=offline", "hydra.run.dir=run", cwd=folder, wait=False, **variables)
     metrics = folder / "run" / "metrics.jsonl"
     while not metrics.exists() or metrics.read_text().count("\n") < num:
         assert process.poll() is None
@@ -160,6 +161,19 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bits(signum, status, uninterru
     assert json.loads((tmp_path / "run" / "run.json").read_text())["wandb"]["id"] == first["wandb"]["id"]
     assert len(list((tmp_path / "run" / "wandb").glob(f"offline-run-*-{first['wandb']['id']}"))) == 2
     assert "done    already in run" in command("resume=run", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_slurm_is_asked_to_start_the_job_again(uninterrupted, tmp_path):
+    """On SIGUSR1, by which SLURM says that the time is nearly over; a scontrol of ours notes what it is asked."""
+    tool = tmp_path / "bin" / "scontrol"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    tool.chmod(0o755)
+    status = stop_after_rows(tmp_path, 2, signal.SIGUSR1, SLURM_JOB_ID="7", PATH=f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    assert status == 0 and (tmp_path / "asked").read_text() == "requeue 7\n"
+    again = command(*LONG, "tracking.mode=offline", "hydra.run.dir=run", cwd=tmp_path)  # what SLURM starts
+    assert again.returncode == 0 and is_same(tmp_path / "run", uninterrupted)
 
 
 def test_resume_takes_the_runs_own_command_and_what_is_added(tmp_path, monkeypatch):
