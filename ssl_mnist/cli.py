@@ -168,7 +168,7 @@ def _job(cfg: DictConfig) -> float:
     sweep = None
     if job.mode == RunMode.MULTIRUN:  # a worker on another host may lack the variable
         sweep = Path(os.environ[SWEEP]) if SWEEP in os.environ else sweep_folder(OmegaConf.create({"hydra": job}))
-        _watch_parent()
+    _watch_parent()
     console.standing(job.runtime.cwd)
     settings: dict[str, Any] = {"overrides": list(job.overrides.task), "choices": {}}
     if sweep:
@@ -354,6 +354,7 @@ def main() -> None:
         if (num := _devices(arguments)) > 1 and "WORLD_SIZE" not in os.environ:
             from ssl_mnist.training.distributed import start
 
+            os.environ[PARENT] = f"{socket.gethostname()} {os.getpid()}"
             sys.exit(start(num, arguments))
     except (UserError, OSError) as error:
         sys.exit(f"ssl_mnist: {line_of(error)}")
@@ -429,7 +430,13 @@ def _run_jobs() -> None:
     complete = -1
     while True:
         try:
-            _job()
+            try:
+                _job()
+            except BrokenProcessPool:
+                raise
+            except Exception:  # of the first job that failed; the postponed ones are run all the same
+                _finish_postponed()
+                raise
             return _finish_postponed()
         except BrokenProcessPool:
             assert Folders.sweep
@@ -443,11 +450,12 @@ def _run_jobs() -> None:
 def _devices(arguments: list[str]) -> int:
     """What `devices=` says, 1 where it says nothing that can be started. Raises UserError in a sweep."""
     named = [argument.partition("=")[2] for argument in arguments if argument.lstrip("+").startswith("devices=")]
-    if not named or not named[-1].isdecimal() or not 1 < int(named[-1]) <= 1024:
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if not several and (not named or not named[-1].isdecimal() or not 1 < int(named[-1]) <= 1024):
         return 1
     if {"-m", "--multirun"} & set(arguments):
-        raise UserError("devices= is for one run; in a sweep each job has one device, and hydra/launcher runs several jobs at a time")
-    return int(named[-1])
+        raise UserError("several devices are for one run; in a sweep each job has one, and hydra/launcher runs several jobs at a time")
+    return int(named[-1]) if not several else 1
 
 
 def _how_to_go_on(error: KeyboardInterrupt) -> str:

@@ -53,21 +53,9 @@ CHOICES = {
 }
 # Settings that change no score. `device`, `precision` and the data's place enter an identity as what they became.
 NO_RESULT = (
-    *(
-        "tracking",
-        "checkpoint",
-        "choices",
-        "overrides",
-        "objective",
-        "device",
-        "precision",
-        "threads",
-        "data.root",
-        "data.fallback",
-        "data._target_",
-    ),
-    *("data.path", "data.cache", "data.device_limit_gb", "data.allow_broken", "data.known"),
-    *("pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
+    *("tracking", "checkpoint", "allow_targets", "choices", "overrides", "objective"),
+    *("device", "devices", "precision", "threads", "pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
+    *("data._target_", "data.root", "data.fallback", "data.path", "data.cache", "data.device_limit_gb", "data.allow_broken", "data.known"),
 )
 # Code that makes no result: what reads, draws, sends or says it.
 NO_RESULT_CODE = (
@@ -179,6 +167,8 @@ def _check_modules(settings: Mapping[str, Any]) -> None:
     if not isinstance(allowed, list) or not all(isinstance(name, str) for name in allowed):
         raise UserError(f"allow_targets must be a list of modules like [my_methods], got {allowed!r}")
     for key, value in flat(settings).items():
+        if key != "overrides" and isinstance(value, list) and any("_target_" in str(item) for item in value):
+            raise UserError(f"{key} holds a _target_ in a list; a _target_ is the value of a key of its own")
         if key.rpartition(".")[2] != "_target_" or not isinstance(value, str):
             continue
         module = value.partition(".")[0]
@@ -267,7 +257,8 @@ def _import(where: str, target: Any) -> Any:
         raise UserError(f"{where}._target_={target}: there is no module {error.name}; is its folder on PYTHONPATH?") from error
     except AttributeError as error:
         raise UserError(f"{where}._target_={target}: {module} has no {name}") from error
-    if not callable(found) or isinstance(found, types.BuiltinFunctionType):
+    library = module.partition(".")[0] in set(KNOWN_MODULES) - {"ssl_mnist"}  # whose functions may do anything, such as torch.hub.load
+    if not callable(found) or isinstance(found, types.BuiltinFunctionType) or (library and not isinstance(found, type)):
         raise UserError(f"{where}._target_={target} is not a class")
     return found
 

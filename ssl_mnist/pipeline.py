@@ -54,9 +54,12 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     settings = ranks.agree(settings)
     if settings["devices"] not in (1, ranks.num):
         raise UserError(f"devices={settings['devices']} has to stand on the command line, which starts the processes")
+    if ranks.rank:
+        ranks.agree(None)  # the first one has read the data, and downloaded or decoded them
     experiment = build(settings, device, ranks=ranks)
     if ranks.rank:
         return _follow(experiment)
+    ranks.agree(None)
     what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num, ranks.num)
     what = what if sweep else record.extended(Path(folder), what)
     with record.claim(Path(folder), sweep, what, wait) as (place, complete):
@@ -71,10 +74,12 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             record.Record(place, record.describe(settings, sweep, what)) as files,
             Tracker(place, settings["tracking"], about | {"id": files.wandb_id}) as tracker,
         ):
-            files.write_run(wandb=tracker.facts())
             fewer = what["identity_parts"].get("extends", {})
             every = settings["checkpoint"]["every_seconds"]
             checkpoints = Checkpoints(place / record.CHECKPOINTS, what["identity"], every, fewer.get("identity"))
+            if fewer and checkpoints.newest({"metrics_bytes": files.metrics_bytes()}) is None:
+                raise UserError(f"{shown(place)} holds no checkpoint from which a longer run can go on; choose another hydra.run.dir")
+            files.write_run(wandb=tracker.facts())
             out = _Outputs(files, tracker, checkpoints, console)
             _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads.reason, out)
             history, training = _train(experiment, out)
@@ -151,9 +156,7 @@ def _train(experiment: "Experiment", out: _Outputs) -> tuple[list[dict[str, floa
         out.console.say(f"resume  from step {progress.step:,} of {experiment.num_steps:,}")
         if found["identity"] == out.checkpoints.extends:
             lr = experiment.optimizer.param_groups[0]["lr"]
-            out.console.say(
-                f"        a longer run: the learning rate, which had come to its end, rises to {lr:.2g}, where the longer schedule has it"
-            )
+            out.console.say(f"        a longer run: the learning rate, which had come to its end, rises to the longer schedule's {lr:.2g}")
     experiment.ranks.agree({"found": found})
     history, sent = out.files.continue_metrics(found["beside"]["metrics_bytes"] if found else 0)
     sent = sent if out.files.wandb_id else 0  # the last step that W&B has from an earlier try

@@ -86,7 +86,7 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 # The files that comparing a sweep writes, and what each of ours has in its first characters.
 COMPARISON = {
-    "comparison.csv": "configuration,",
+    "comparison.csv": "configuration",
     "comparison.json": '{\n  "answer": ',
     "comparison.html": "<!doctype html><html lang=en><head>",
 }
@@ -150,7 +150,7 @@ class Record:
         path = self.folder / ALIVE
         while True:
             with contextlib.suppress(OSError):
-                path.write_text(socket.gethostname())
+                atomic_write(path, socket.gethostname())
             if self.ended.wait(BEAT):
                 break
         with contextlib.suppress(OSError):
@@ -159,15 +159,21 @@ class Record:
     def write_run(self, wandb: Mapping[str, Any] | None) -> None:
         """run.json; from here on the folder is this run's, and what an earlier, unfinished try of it left is gone on from or replaced."""
         self.content |= {"wandb": wandb}
-        if fewer := self.content["identity_parts"].get("extends"):  # the result of the shorter run is kept
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self.folder / SUMMARY, self.folder / f"summary-{fewer['epochs']}-epochs.json")
+        if fewer := self.content["identity_parts"].get("extends"):
+            self._keep_summary(fewer)
         self._write()
         self.written = True
         for name in (SUMMARY, ERROR):
             (self.folder / name).unlink(missing_ok=True)
         (self.folder / METRICS).touch()
         (self.folder / "figures").mkdir(exist_ok=True)
+
+    def _keep_summary(self, fewer: Mapping[str, Any]) -> None:
+        """Keep the result of the shorter run that this one extends."""
+        kept = self.folder / f"summary-{fewer['epochs']}-epochs.json"
+        with contextlib.suppress(OSError, ValueError):  # there is none, after a first try of this run
+            if read_json(self.folder / SUMMARY).get("identity") == fewer["identity"] and not kept.exists():
+                os.replace(self.folder / SUMMARY, kept)
 
     def _write(self) -> None:
         atomic_write(self.folder / RUN, json.dumps(self.content, indent=2) + "\n")
@@ -295,7 +301,7 @@ def claim(folder: Path, sweep: Path | None, identity: Mapping[str, Any], wait: b
     except Timeout:
         raise Busy("another process runs this job") from None
     try:
-        while any(_is_alive_elsewhere(other) for other in _same(sweep, identity)):
+        while any(map(_is_alive_elsewhere, (folder, *_same(sweep, identity)))):
             if not wait:
                 raise Busy("another host runs this job")
             time.sleep(5)
@@ -315,7 +321,7 @@ def _same(sweep: Path, identity: Mapping[str, Any]) -> Iterator[Path]:
 def _is_alive_elsewhere(folder: Path) -> bool:
     """Whether another host writes the run in a folder, by its signs of life; the hosts' clocks have to agree within a minute."""
     try:
-        return (folder / ALIVE).read_text() != socket.gethostname() and time.time() - (folder / ALIVE).stat().st_mtime < DEAD
+        return (folder / ALIVE).read_text() not in ("", socket.gethostname()) and time.time() - (folder / ALIVE).stat().st_mtime < DEAD
     except (OSError, ValueError):
         return False
 
@@ -335,9 +341,9 @@ def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tup
             unfinished = other
     if unfinished is not None:
         return unfinished, False
+    if sweep is None and is_locked(folder):
+        raise UserError(_is_written(folder))
     if (folder / RUN).exists():
-        if sweep is None and is_locked(folder):
-            raise UserError(_is_written(folder))
         if sweep is None and "extends" in identity["identity_parts"]:
             return folder, False
         if sweep is None:
@@ -358,16 +364,17 @@ def extended(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     """
     same = dict(identity)
     try:
-        before = read_json(folder / RUN)
-        parts = before["identity_parts"]
-        extends = parts.get("extends")
-        fewer = extends or {"identity": before["identity"], "epochs": parts["settings"]["pretrain.epochs"]}
-        settings = {**parts["settings"], "pretrain.epochs": fewer["epochs"]}
-        wanted = identity["identity_parts"]
-        others = {key: value for key, value in parts.items() if key not in ("settings", "extends")}
-        if {**others, "settings": settings} != {**wanted, "settings": {**wanted["settings"], "pretrain.epochs": fewer["epochs"]}}:
+        before, wanted = read_json(folder / RUN), identity["identity_parts"]
+        parts, epochs = before["identity_parts"], "pretrain.epochs"
+        others = {key: value for key, value in parts.items() if key != "extends"}
+        if others | {"settings": {**parts["settings"], epochs: wanted["settings"][epochs]}} != wanted:
             return same
-        if not fewer["epochs"] < wanted["settings"]["pretrain.epochs"] or not any((folder / CHECKPOINTS).glob("*.pt")):
+        fewer = {"identity": before["identity"], "epochs": parts["settings"][epochs]}
+        if is_complete(folder) and fewer["epochs"] < wanted["settings"][epochs] and any((folder / CHECKPOINTS).glob("*.pt")):
+            pass
+        elif parts.get("extends") and fewer["epochs"] == wanted["settings"][epochs]:  # this very one, finished or not
+            fewer = parts["extends"]
+        else:
             return same
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no run, or not a readable one
         return same

@@ -153,6 +153,7 @@ USERS_FILES = {  # file -> its content, words of the command line, message
     ),
     "method/mine.yaml": (
         ("method:\n  target: x\n", "", "method=mine has no _target_"),
+        ("method:\n  _target_: torch.hub.load\n  repo_or_dir: x\n", "", "method._target_=torch.hub.load is not a class"),
         ("method:\n  _target_: antigravity.X\n", "", "method._target_=antigravity.X would run the code of antigravity; if you trust it"),
         (f"method:\n  _target_: {NO_MODULE}.X\n", "", f"method._target_={NO_MODULE}.X: there is no module {NO_MODULE}; is its folder on"),
         (f"method:\n  _target_: {MODULE}.Rotatio\n", "", f"method._target_={MODULE}.Rotatio: {MODULE} has no Rotatio"),
@@ -388,6 +389,16 @@ def test_the_code_of_a_users_class_is_in_the_identity(tmp_path, monkeypatch):
     assert "their_encoders" in before["identity_parts"]["code"]
     source.write_text(source.read_text() + "# more\n")
     assert identity_of(*words)["identity"] != before["identity"]
+
+
+def test_a_target_in_a_list_is_refused_before_it_is_imported():
+    with pytest.raises(UserError, match=r"optimizer\.betas holds a _target_ in a list"):
+        config.check(compose("optimizer.betas=[{_target_: antigravity.f}, 0.9]"))
+    assert "antigravity" not in sys.modules
+
+
+def test_what_is_allowed_and_how_many_devices_were_asked_for_are_no_part_of_the_identity():
+    assert identity_of("allow_targets=[x]", "devices=2")["identity"] == identity_of()["identity"]
 
 
 def test_an_optimizer_that_refuses_its_settings_is_named():

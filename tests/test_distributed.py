@@ -100,4 +100,4 @@ def test_what_ends_one_ends_all_and_it_goes_on(signum, tmp_path):
 
 def test_devices_are_of_one_run_on_the_command_line(tmp_path):
     result = command("-m", "devices=2", "seed=0,1", cwd=tmp_path)
-    assert result.returncode == 1 and result.stderr.strip().startswith("ssl_mnist: devices= is for one run")
+    assert result.returncode == 1 and result.stderr.strip().startswith("ssl_mnist: several devices are for one run")

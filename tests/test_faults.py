@@ -82,6 +82,13 @@ def test_a_sweep_replaces_no_file_of_the_users(name, here, monkeypatch):
     assert files(here) == [name] and (here / name).read_text() == "mine"
 
 
+def test_a_sweep_without_a_result_can_be_repeated(here, monkeypatch):
+    """Its table has no row, and is the sweep's own all the same."""
+    words = ("-m", *TINY, "seed=0", "method.temperature=-1", "hydra.sweep.dir=s")
+    assert "temperature" in run(*words, monkeypatch=monkeypatch) and (here / "s" / "comparison.csv").exists()
+    assert "temperature" in run(*words, monkeypatch=monkeypatch)
+
+
 def test_nor_where_a_run_lies_below(here, monkeypatch):
     """What the sweep itself wrote, it replaces."""
     words = ("-m", *TINY, "hydra.sweep.dir=.")

@@ -236,8 +236,12 @@ def test_a_run_on_another_host_lives_as_long_as_it_shows(tmp_path, monkeypatch):
         claimed(folder)
     with pytest.raises(record.Busy, match="another host runs this job"), claim(tmp_path / "new", tmp_path, identity(), wait=False):
         pass
+    with pytest.raises(record.Busy), claim(folder, tmp_path, identity("d" * 16), wait=False):  # whatever run it is
+        pass
     os.utime(folder / "run.alive", (time.time() - 121, time.time() - 121))
     assert not is_locked(folder) and claimed(folder) == (folder, False)
+    (folder / "run.alive").write_text("")
+    assert not is_locked(folder)
 
 
 def _hold(sweep, held, release):

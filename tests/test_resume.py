@@ -71,7 +71,12 @@ def test_the_last_two_are_kept_and_the_newest_whole_one_is_read(tmp_path, caplog
     assert checkpoints.newest({})["step"] == 2 and f"{third} is not used: its content does not match" in caplog.text
     assert state.Checkpoints(tmp_path / "c", "other", 60).newest({}) is None
     second.write_bytes(second.read_bytes()[:100])
+    (tmp_path / "c" / f"{third.name}.77.tmp").write_bytes(b"")  # a kill while it was written
     assert checkpoints.newest({}) is None
+    fresh, progress = made(), state.Progress()
+    trained(fresh, progress, until=1)
+    checkpoints.save(fresh, progress, metrics_bytes=0)  # which is behind the unusable ones, and stays
+    assert checkpoints.newest({})["step"] == 1 and len(list((tmp_path / "c").glob("step-*.pt"))) == 1
     checkpoints.remove()
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["notes.txt"]
 
@@ -199,22 +204,45 @@ def test_what_cannot_be_resumed_is_one_line(content, words, tmp_path, monkeypatc
 
 
 def test_more_epochs_extend_a_finished_run_that_kept_its_checkpoint(tmp_path, monkeypatch, capsys):
-    """It is another run than that of as many epochs from the beginning, and the shorter one's scores are kept."""
+    """It is another run than that of as many epochs from the beginning; each shorter one's scores are kept."""
     monkeypatch.setattr(pipeline, "_draw", lambda *_: None)
     words = (*TINY, "pretrain.batch_size=1000", "checkpoint.keep=true")
-    run(compose(*words, "pretrain.epochs=1"), tmp_path / "run")
-    before = summary_of(tmp_path / "run")
-    after = run(compose(*words, "pretrain.epochs=2"), tmp_path / "run")
+    place = tmp_path / "run"
+    found = {epochs: run(compose(*words, f"pretrain.epochs={epochs}"), place) for epochs in (1, 2, 3)}
     said = capsys.readouterr().out
-    assert "resume  from step 4 of 8" in said and "rises to 0.0" in said
-    assert after["pretrain/steps"] == 8 and before["pretrain/steps"] == 4
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
-    assert json.loads((tmp_path / "run" / "summary-1-epochs.json").read_text()) == before
-    assert run(compose(*words, "pretrain.epochs=2"), tmp_path / "run") == after and "already in" in capsys.readouterr().out
+    assert "resume  from step 4 of 8" in said and "resume  from step 8 of 12" in said
+    assert said.count("the learning rate, which had come to its end, rises to the longer schedule's") == 2
+    assert [summary["pretrain/steps"] for summary in found.values()] == [4, 8, 12]
+    assert len((place / "metrics.jsonl").read_text().splitlines()) == 3
+    for epochs in (1, 2):
+        assert json.loads((place / f"summary-{epochs}-epochs.json").read_text()) == found[epochs]
+    assert run(compose(*words, "pretrain.epochs=3"), place) == found[3] and "already in" in capsys.readouterr().out
+
+    (place / "run.json").write_text((place / "run.json").read_text().replace('"ended": "', '"ended": null, "x": "'))  # killed while drawing
+    assert without_times([run(compose(*words, "pretrain.epochs=3"), place)]) == without_times([found[3]])
+    assert json.loads((place / "summary-2-epochs.json").read_text()) == found[2]
     whole = run(compose(*words, "pretrain.epochs=2"), tmp_path / "whole")
-    assert whole["identity"] != after["identity"]
-    with pytest.raises(UserError, match=r"holds another run \(pretrain\.epochs 2 -> 1"):
-        run(compose(*words, "pretrain.epochs=1"), tmp_path / "whole")
-    shutil.rmtree(tmp_path / "whole" / "checkpoints")
-    with pytest.raises(UserError, match=r"pretrain\.epochs 2 -> 3"):
-        run(compose(*words, "pretrain.epochs=3"), tmp_path / "whole")
+    assert whole["identity"] != found[2]["identity"]
+
+
+def test_what_cannot_be_extended_is_refused(tmp_path, monkeypatch):
+    """Fewer epochs, a run without a checkpoint, one that is not finished, and one whose checkpoints are damaged."""
+    monkeypatch.setattr(pipeline, "_draw", lambda *_: None)
+    words, place = (*TINY, "pretrain.batch_size=1000", "checkpoint.keep=true"), tmp_path / "run"
+    run(compose(*words, "pretrain.epochs=2"), place)
+
+    def refused(epochs, text):
+        with pytest.raises(UserError, match=text):
+            run(compose(*words, f"pretrain.epochs={epochs}"), place)
+
+    refused(1, r"holds another run \(pretrain\.epochs 2 -> 1")
+    summary = (place / "summary.json").read_text()
+    (place / "summary.json").unlink()
+    refused(3, r"pretrain\.epochs 2 -> 3")
+    (place / "summary.json").write_text(summary)
+    for path in (place / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    refused(3, "no checkpoint from which a longer run can go on")
+    assert (place / "summary.json").read_text() == summary
+    shutil.rmtree(place / "checkpoints")
+    refused(3, r"pretrain\.epochs 2 -> 3")

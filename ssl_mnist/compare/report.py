@@ -348,10 +348,9 @@ def write(folder: Path) -> tuple[Comparison, list[str]]:
     comparison = compare_runs(read(folder))
     sweep, rows = comparison.sweep, [{k: v for k, v in row.items() if not k.endswith(" values")} for row in comparison.table]
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
-        writer.writeheader()
-        writer.writerows({key: _inert(value) for key, value in row.items()} for row in rows)
+    writer = csv.DictWriter(text, list(dict.fromkeys(["configuration", *(key for row in rows for key in row)])))
+    writer.writeheader()
+    writer.writerows({key: _inert(value) for key, value in row.items()} for row in rows)
     content = {
         "answer": comparison.answer,
         "split": comparison.split,

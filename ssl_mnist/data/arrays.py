@@ -54,7 +54,7 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
         raise UserError(
             f"{file} (data.path) cannot be read as an .npz file: {why}; numpy.savez(path, images=..., labels=...) makes one"
         ) from error
-    if not len(images):
+    if not images.size:
         raise UserError(f"{file} (data.path) holds no image")
     images = _channels_first(_bytes(images, file), file)
     if labels is None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ import torch
 from torch import Tensor, distributed, nn
 
 from ssl_mnist.errors import UserError
+from ssl_mnist.training.stops import SIGNALS
 
-TIMEOUT = datetime.timedelta(seconds=50)  # after which a rank that hears nothing of another one gives up
+PATIENCE = datetime.timedelta(minutes=30)  # with a rank that lives and is silent, as while it downloads; of one that died all hear at once
+GRACE = 50  # seconds in which the others end by themselves once one has died
 
 
 def in_job() -> bool:
@@ -42,7 +45,7 @@ class Ranks:
         if not in_job():
             return cls()
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
+            distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     def agree(self, value: Any) -> Any:
@@ -100,35 +103,37 @@ def start(num: int, arguments: Sequence[str]) -> int:
     shared = {"WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if "OMP_NUM_THREADS" not in os.environ:
         shared["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // num))
-    processes = []
-    for rank in range(num):
-        env = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        quiet = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        processes.append(subprocess.Popen([sys.executable, "-m", "ssl_mnist", *arguments], env=env, **quiet))  # type: ignore[call-overload]
-    with _passing_on(processes):
+    processes: list[subprocess.Popen] = []
+    with _passing_on(processes), tempfile.TemporaryFile() as said:
+        for rank in range(num):
+            env = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            quiet: dict[str, Any] = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": said}
+            processes.append(subprocess.Popen([sys.executable, "-m", "ssl_mnist", *arguments], env=env, **quiet))
         while None in (states := [process.poll() for process in processes]) and not any(states):
             time.sleep(0.1)
         failed = next((rank for rank, state in enumerate(states) if state), None)
-        if failed is not None:
-            _end(processes)
-            if failed and (said := processes[failed].stderr.read().decode(errors="replace").strip()):
-                print(f"rank {failed}: {said.splitlines()[-1]}", file=sys.stderr)
-            status = processes[failed].returncode
-            return 128 - status if status < 0 else status
-    return 0
+        if failed is None:
+            return 0
+        _end(processes)
+        said.seek(0)
+        if failed and (lines := said.read().decode(errors="replace").strip().splitlines()):
+            print(f"rank {failed}: {lines[-1]}", file=sys.stderr)
+        status = processes[failed].returncode
+        return 128 - status if status < 0 else status
 
 
 @contextlib.contextmanager
 def _passing_on(processes: list[subprocess.Popen]) -> Iterator[None]:
-    """Pass signals on; Ctrl-C reaches all processes of a terminal by itself."""
+    """Pass signals on. Ctrl-C reaches all processes of a terminal by itself."""
 
     def forward(signum: int, frame: Any) -> None:
+        if signum == signal.SIGINT and _in_terminal():
+            return
         for process in processes:
             if process.poll() is None:
                 process.send_signal(signum)
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {signum: signal.signal(signum, forward if signum == signal.SIGTERM else signal.SIG_IGN) for signum in numbers}
+    before = {signum: signal.signal(signum, forward) for signum in SIGNALS}
     try:
         yield
     finally:
@@ -136,9 +141,17 @@ def _passing_on(processes: list[subprocess.Popen]) -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def _in_terminal() -> bool:
+    """Whether this process and those that it starts are what a terminal's Ctrl-C is for."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except (OSError, AttributeError):
+        return False
+
+
 def _end(processes: list[subprocess.Popen]) -> None:
     """Let the others notice that one is gone, which they do as soon as they wait for it; after that they are ended."""
-    until = time.monotonic() + TIMEOUT.total_seconds()
+    until = time.monotonic() + GRACE
     while any(process.poll() is None for process in processes) and time.monotonic() < until:
         time.sleep(0.1)
     for process in processes:

@@ -49,6 +49,7 @@ class Checkpoints:
     def __init__(self, folder: Path, identity: str, every: float, extends: str | None = None) -> None:
         self.folder, self.identity, self.every, self.extends = folder, identity, every, extends
         self.saved_at = time.monotonic()
+        self.rejected: list[Path] = []  # what `newest` could not use
 
     def due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.every
@@ -73,12 +74,14 @@ class Checkpoints:
         except OSError as error:
             log.warning("WARNING no checkpoint of step %d: %s cannot be written (%s)", progress.step, path, error.strerror)
         else:
-            for old in self._files()[KEPT:]:
+            for old in [*self.rejected, *[each for each in self._files() if each not in (path, *self.rejected)][KEPT - 1 :]]:
                 old.unlink(missing_ok=True)
+            self.rejected.clear()
         self.saved_at = time.monotonic()
 
     def newest(self, limits: dict[str, int]) -> dict[str, Any] | None:
         """The content of the newest checkpoint that is whole, of this identity, and beside which nothing exceeds its limit; or None."""
+        self.rejected.clear()
         for path in self._files():
             try:
                 data = path.read_bytes()
@@ -92,12 +95,13 @@ class Checkpoints:
             except Exception as error:  # whatever a foreign file makes torch say
                 reason = str(error).splitlines()[0] if isinstance(error, ValueError | OSError) else "it is damaged"
                 log.warning("WARNING %s is not used: %s", path, reason)
+                self.rejected.append(path)
                 continue
             return content
         return None
 
     def remove(self) -> None:
-        for path in self._files():
+        for path in [*self._files(), *self.folder.glob("step-*.pt.*.tmp")]:  # .tmp: a kill while one was written
             path.unlink(missing_ok=True)
         try:
             self.folder.rmdir()
