@@ -32,7 +32,7 @@ def explained() -> Iterator[None]:
             cause = cause.__cause__
         if cause is None and isinstance(error, InstantiationException):
             raise  # of a constructor's own making
-        raise UserError(str(cause) if cause else explain(error)) from error
+        raise UserError(str(cause) if cause else " ".join(explain(error).split())) from error
     except ValueError as error:
         if "Config group override must be" not in str(error):
             raise
@@ -70,7 +70,7 @@ def explain(error: BaseException) -> str:
         return f"'{unparsable[1]}' is neither group=option nor key=value; --help shows examples"
     if override := getattr(error, "override", None):
         words = " ".join(text.split("See https")[0].split())
-        return f"{override} cannot be read ({words}); a value with blanks or one of =,()[]{{}} is quoted twice, as in 'key=\"a=b\"'"
+        return f"{override if override.isprintable() else repr(override)} cannot be read ({words}); a value with blanks or one of =,()[]{{}} is quoted twice, as in 'key=\"a=b\"'"
     if unset := re.search(r"Environment variable '([^']+)' not found", text):
         return f"{_key(text)}the environment variable {unset[1]} is not set"
     if unknown := re.search(r"(?:Unsupported interpolation type|Interpolation key) '?([^'\s]+)'?", text):

@@ -391,6 +391,12 @@ def test_the_code_of_a_users_class_is_in_the_identity(tmp_path, monkeypatch):
     assert identity_of(*words)["identity"] != before["identity"]
 
 
+def test_an_override_of_blanks_is_one_line_too():
+    with pytest.raises(UserError) as error:
+        compose("\n")
+    assert str(error.value).startswith("'\\n' cannot be read") and "\n" not in str(error.value)
+
+
 def test_a_target_in_a_list_is_refused_before_it_is_imported():
     with pytest.raises(UserError, match=r"optimizer\.betas holds a _target_ in a list"):
         config.check(compose("optimizer.betas=[{_target_: antigravity.f}, 0.9]"))
