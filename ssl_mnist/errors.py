@@ -70,7 +70,8 @@ def explain(error: BaseException) -> str:
         return f"'{unparsable[1]}' is neither group=option nor key=value; --help shows examples"
     if override := getattr(error, "override", None):
         words = " ".join(text.split("See https")[0].split())
-        return f"{override if override.isprintable() else repr(override)} cannot be read ({words}); a value with blanks or one of =,()[]{{}} is quoted twice, as in 'key=\"a=b\"'"
+        shown = override if override.isprintable() else repr(override)
+        return f"{shown} cannot be read ({words}); a value with blanks or one of =,()[]{{}} is quoted twice, as in 'key=\"a=b\"'"
     if unset := re.search(r"Environment variable '([^']+)' not found", text):
         return f"{_key(text)}the environment variable {unset[1]} is not set"
     if unknown := re.search(r"(?:Unsupported interpolation type|Interpolation key) '?([^'\s]+)'?", text):
