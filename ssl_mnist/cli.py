@@ -30,6 +30,7 @@ from ssl_mnist import __version__, console, record
 from ssl_mnist.config import CONFIG_DIR, check_names, settings_of
 from ssl_mnist.console import keep_going, say, shown
 from ssl_mnist.errors import UserError, explain, explained
+from ssl_mnist.training import launch
 from ssl_mnist.training.stops import SIGNALS, Stopped, stop_now
 from ssl_mnist.training.threads import snapshot
 
@@ -264,7 +265,7 @@ def line_of(error: BaseException) -> str:
         return f"{Folders.sweep or Path('.')}/optuna.db is not a database of optuna's; choose another hydra.sweep.dir"
     if text == "Record does not exist.":  # optuna's, asked for the best of no trial
         return "no trial of the search succeeded; the lines that begin with FAILED say why"
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and ("gloo" in text or "NCCL" in text or "by peer" in text):
+    if launch.in_job() and ("gloo" in text or "NCCL" in text or "by peer" in text):
         return "another process of this run ended or does not answer; the same command with the same hydra.run.dir goes on"
     if text.startswith("GridSampler only supports discrete"):
         return "a grid needs lists: hydra/sweeper/sampler=grid takes 'key=choice(1,2)' for each key that is searched"
@@ -351,11 +352,9 @@ def main() -> None:
     status: str | int = 0
     try:
         arguments = _resumed(arguments)
-        if (num := _devices(arguments)) > 1 and "WORLD_SIZE" not in os.environ:
-            from ssl_mnist.training.distributed import start
-
+        if (num := _devices(arguments)) > 1:
             os.environ[PARENT] = f"{socket.gethostname()} {os.getpid()}"
-            sys.exit(start(num, arguments))
+            sys.exit(launch.start(num, arguments))
     except (UserError, OSError) as error:
         sys.exit(f"ssl_mnist: {line_of(error)}")
     # Hydra refuses `a=1 -m b=2`: what is no override goes first.
@@ -448,14 +447,12 @@ def _run_jobs() -> None:
 
 
 def _devices(arguments: list[str]) -> int:
-    """What `devices=` says, 1 where it says nothing that can be started. Raises UserError in a sweep."""
+    """How many processes are to be started, as `devices=` says; 1 where they are there. Raises UserError for several in a sweep."""
     named = [argument.partition("=")[2] for argument in arguments if argument.lstrip("+").startswith("devices=")]
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if not several and (not named or not named[-1].isdecimal() or not 1 < int(named[-1]) <= 1024):
-        return 1
-    if {"-m", "--multirun"} & set(arguments):
+    wanted = int(named[-1]) if named and named[-1].isdecimal() and int(named[-1]) <= 1024 else 1  # what else it says, config.check refuses
+    if (wanted > 1 or launch.in_job()) and {"-m", "--multirun"} & set(arguments):
         raise UserError("several devices are for one run; in a sweep each job has one, and hydra/launcher runs several jobs at a time")
-    return int(named[-1]) if not several else 1
+    return 1 if launch.in_job() else wanted
 
 
 def _how_to_go_on(error: KeyboardInterrupt) -> str:

@@ -44,7 +44,6 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     from ssl_mnist.tracking import Tracker
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.distributed import Ranks
-    from ssl_mnist.training.state import Checkpoints
 
     started = time.perf_counter()
     console = Console()
@@ -74,15 +73,14 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             record.Record(place, record.describe(settings, sweep, what)) as files,
             Tracker(place, settings["tracking"], about | {"id": files.wandb_id}) as tracker,
         ):
-            fewer = what["identity_parts"].get("extends", {})
-            every = settings["checkpoint"]["every_seconds"]
-            checkpoints = Checkpoints(place / record.CHECKPOINTS, what["identity"], every, fewer.get("identity"))
-            if fewer and checkpoints.newest({"metrics_bytes": files.metrics_bytes()}) is None:
+            checkpoints = _checkpoints(settings, what, place)
+            found = checkpoints.newest(files.metrics_bytes())
+            if found is None and checkpoints.extends:
                 raise UserError(f"{shown(place)} holds no checkpoint from which a longer run can go on; choose another hydra.run.dir")
             files.write_run(wandb=tracker.facts())
             out = _Outputs(files, tracker, checkpoints, console)
             _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads.reason, out)
-            history, training = _train(experiment, out)
+            history, training = _train(experiment, found, out)
             evaluation, probing = _evaluate(experiment, settings, what["identity"], out)
             summary = (
                 evaluation.scores
@@ -99,6 +97,13 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
                 checkpoints.remove()
             console.say(f"folder  {shown(place)}")
     return summary
+
+
+def _checkpoints(settings: Mapping[str, Any], what: Mapping[str, Any], place: Path) -> "Checkpoints":
+    from ssl_mnist.training.state import Checkpoints
+
+    fewer = what["identity_parts"].get("extends", {})
+    return Checkpoints(place / record.CHECKPOINTS, what["identity"], settings["checkpoint"]["every_seconds"], fewer.get("identity"))
 
 
 class _Outputs(NamedTuple):
@@ -142,8 +147,8 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
     out.console.stage(f"train   {choices['method']}, {steps} on {experiment.device}")
 
 
-def _train(experiment: "Experiment", out: _Outputs) -> tuple[list[dict[str, float]], float]:
-    """Pretrain, from the newest checkpoint on; returns the rows of metrics and the seconds it took, in all tries together.
+def _train(experiment: "Experiment", found: dict[str, Any] | None, out: _Outputs) -> tuple[list[dict[str, float]], float]:
+    """Pretrain, from the checkpoint that was found on; returns the rows of metrics and the seconds it took, in all tries together.
 
     A signal ends it after the step, with a checkpoint: raises Stopped.
     """
@@ -151,14 +156,14 @@ def _train(experiment: "Experiment", out: _Outputs) -> tuple[list[dict[str, floa
     from ssl_mnist.training.loop import steps
 
     progress, seconds = state.Progress(), 0.0
-    if found := out.checkpoints.newest({"metrics_bytes": out.files.metrics_bytes()}):
-        progress, seconds = state.restore(found, experiment), found["beside"]["seconds"]
+    if found:
+        progress, seconds = state.restore(found, experiment), found["seconds"]
         out.console.say(f"resume  from step {progress.step:,} of {experiment.num_steps:,}")
         if found["identity"] == out.checkpoints.extends:
             lr = experiment.optimizer.param_groups[0]["lr"]
             out.console.say(f"        a longer run: the learning rate, which had come to its end, rises to the longer schedule's {lr:.2g}")
     experiment.ranks.agree({"found": found})
-    history, sent = out.files.continue_metrics(found["beside"]["metrics_bytes"] if found else 0)
+    history, sent = out.files.continue_metrics(found["metrics_bytes"] if found else 0)
     sent = sent if out.files.wandb_id else 0  # the last step that W&B has from an earlier try
     for row in history:
         if row["step"] > sent:

@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -201,8 +201,9 @@ class Record:
             print(json.dumps(metrics), file=file)
 
     def metrics_bytes(self) -> int:
-        """Length of metrics.jsonl."""
-        return (self.folder / METRICS).stat().st_size
+        """Length of metrics.jsonl, 0 where there is none."""
+        path = self.folder / METRICS
+        return path.stat().st_size if path.exists() else 0
 
     def sync_metrics(self) -> int:
         """Have metrics.jsonl on the disk itself; returns its length in bytes."""
@@ -301,7 +302,7 @@ def claim(folder: Path, sweep: Path | None, identity: Mapping[str, Any], wait: b
     except Timeout:
         raise Busy("another process runs this job") from None
     try:
-        while any(map(_is_alive_elsewhere, (folder, *_same(sweep, identity)))):
+        while any(map(_is_alive_elsewhere, (folder, *_same(run_folders(sweep), identity)))):
             if not wait:
                 raise Busy("another host runs this job")
             time.sleep(5)
@@ -310,9 +311,9 @@ def claim(folder: Path, sweep: Path | None, identity: Mapping[str, Any], wait: b
         lock.release()
 
 
-def _same(sweep: Path, identity: Mapping[str, Any]) -> Iterator[Path]:
-    """The folders of a sweep's runs with an identity."""
-    for other in run_folders(sweep):
+def _same(folders: Iterable[Path], identity: Mapping[str, Any]) -> Iterator[Path]:
+    """Those that hold a run with an identity."""
+    for other in folders:
         with contextlib.suppress(OSError, ValueError):
             if read_json(other / RUN).get("identity") == identity["identity"]:
                 yield other
@@ -332,9 +333,7 @@ def _is_written(folder: Path) -> str:
 
 def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tuple[Path, bool]:
     unfinished = None
-    for other in _same(sweep or folder, identity):
-        if sweep is None and other != folder:
-            continue
+    for other in _same(run_folders(sweep) if sweep else [folder], identity):
         if is_complete(other):
             return other, True
         if unfinished is None and not is_locked(other):
@@ -362,24 +361,24 @@ def extended(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     Such a run is another one than that of as many epochs from the beginning, since its learning rate had another course: its parts hold
     `extends`, the identity of the shorter run and its epochs.
     """
-    same = dict(identity)
+    wanted, epochs = identity["identity_parts"], "pretrain.epochs"
     try:
-        before, wanted = read_json(folder / RUN), identity["identity_parts"]
-        parts, epochs = before["identity_parts"], "pretrain.epochs"
-        others = {key: value for key, value in parts.items() if key != "extends"}
-        if others | {"settings": {**parts["settings"], epochs: wanted["settings"][epochs]}} != wanted:
-            return same
-        fewer = {"identity": before["identity"], "epochs": parts["settings"][epochs]}
-        if is_complete(folder) and fewer["epochs"] < wanted["settings"][epochs] and any((folder / CHECKPOINTS).glob("*.pt")):
-            pass
-        elif parts.get("extends") and fewer["epochs"] == wanted["settings"][epochs]:  # this very one, finished or not
+        before = read_json(folder / RUN)
+        parts = before["identity_parts"]
+        num, wanted_num = parts["settings"][epochs], wanted["settings"][epochs]
+        like_ours = {key: value for key, value in parts.items() if key != "extends"} | {
+            "settings": {**parts["settings"], epochs: wanted_num}
+        }
+        if like_ours == wanted and num < wanted_num and is_complete(folder) and any((folder / CHECKPOINTS).glob("*.pt")):
+            fewer = {"identity": before["identity"], "epochs": num}
+        elif like_ours == wanted and num == wanted_num:  # this very run, finished or not
             fewer = parts["extends"]
         else:
-            return same
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no run, or not a readable one
-        return same
+            return dict(identity)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no run, not a readable one, or not an extended one
+        return dict(identity)
     parts = {**wanted, "extends": fewer}
-    return same | {"identity": sha256(json.dumps(parts, sort_keys=True).encode())[:16], "identity_parts": parts}
+    return {**identity, "identity": sha256(json.dumps(parts, sort_keys=True).encode())[:16], "identity_parts": parts}
 
 
 def is_locked(folder: Path) -> bool:

@@ -121,6 +121,14 @@ def sweep(tmp_path_factory, worker_id) -> list[Path]:
     return [folder / f"{i}-{method}" for i, method in enumerate(METHODS)]
 
 
+TIMES = {"pretrain/images_per_second", "pretrain/seconds", "evaluate/seconds", "seconds"}
+
+
+def without_times(rows):
+    """Rows of metrics or summaries, without what two runs of one identity do not share."""
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
 def summary_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text())
 

@@ -11,22 +11,17 @@ import time
 
 import pytest
 import torch
-from conftest import METHODS, TINY, command, experiment, summary_of
+from conftest import METHODS, TINY, command, experiment, summary_of, without_times
 
 from ssl_mnist import UserError, cli, compose, pipeline, record, run
 from ssl_mnist.training import state, stops
 from ssl_mnist.training.loop import steps
 
 EPOCHS = "pretrain.epochs=2"  # of 6 steps of 20 images, with rows of metrics after steps 3, 6, 9 and 12
-TIMES = {"pretrain/images_per_second", "pretrain/seconds", "evaluate/seconds", "seconds"}
 
 
 def made(method="simclr"):
     return experiment(f"method={method}", EPOCHS, "pretrain.batch_size=20", "pretrain.log_every=3")
-
-
-def without_times(rows):
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
 
 
 def trained(built, progress, until=12):
@@ -47,10 +42,10 @@ def test_going_on_from_any_step_gives_the_same_bits(method, tmp_path):
         first, checkpoints = made(method), state.Checkpoints(tmp_path / str(step), "id", 60)
         progress = state.Progress()
         before = trained(first, progress, until=step)
-        checkpoints.save(first, progress, metrics_bytes=0)
+        checkpoints.save(first, progress, metrics_bytes=0, seconds=0.0)
         again = made(method)
         torch.manual_seed(step)  # nothing may depend on what was drawn before
-        after = trained(again, state.restore(checkpoints.newest({"metrics_bytes": 0}), again))
+        after = trained(again, state.restore(checkpoints.newest(0), again))
         assert before + after == rows, step
         for name, value in whole.method.state_dict().items():
             assert torch.equal(again.method.state_dict()[name], value), (step, name)
@@ -60,23 +55,23 @@ def test_the_last_two_are_kept_and_the_newest_whole_one_is_read(tmp_path, caplog
     built, progress, checkpoints = made(), state.Progress(), state.Checkpoints(tmp_path / "c", "id", 60)
     for step in (1, 2, 3):
         trained(built, progress, until=step)
-        checkpoints.save(built, progress, metrics_bytes=100 * step)
+        checkpoints.save(built, progress, metrics_bytes=100 * step, seconds=0.0)
     (tmp_path / "c" / "notes.txt").write_text("mine")
     second, third = sorted((tmp_path / "c").glob("*.pt"))
-    assert checkpoints.newest({"metrics_bytes": 300})["step"] == 3
-    assert checkpoints.newest({"metrics_bytes": 299})["step"] == 2 and "shorter" in caplog.text
+    assert checkpoints.newest(300)["step"] == 3
+    assert checkpoints.newest(299)["step"] == 2 and "shorter" in caplog.text
     data = bytearray(third.read_bytes())
     data[len(data) // 2] ^= 1
     third.write_bytes(data)
-    assert checkpoints.newest({})["step"] == 2 and f"{third} is not used: its content does not match" in caplog.text
-    assert state.Checkpoints(tmp_path / "c", "other", 60).newest({}) is None
+    assert checkpoints.newest(1000)["step"] == 2 and f"{third} is not used: its content does not match" in caplog.text
+    assert state.Checkpoints(tmp_path / "c", "other", 60).newest(1000) is None
     second.write_bytes(second.read_bytes()[:100])
     (tmp_path / "c" / f"{third.name}.77.tmp").write_bytes(b"")  # a kill while it was written
-    assert checkpoints.newest({}) is None
+    assert checkpoints.newest(1000) is None
     fresh, progress = made(), state.Progress()
     trained(fresh, progress, until=1)
-    checkpoints.save(fresh, progress, metrics_bytes=0)  # which is behind the unusable ones, and stays
-    assert checkpoints.newest({})["step"] == 1 and len(list((tmp_path / "c").glob("step-*.pt"))) == 1
+    checkpoints.save(fresh, progress, metrics_bytes=0, seconds=0.0)  # which is behind the unusable ones, and stays
+    assert checkpoints.newest(1000)["step"] == 1 and len(list((tmp_path / "c").glob("step-*.pt"))) == 1
     checkpoints.remove()
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["notes.txt"]
 
@@ -94,7 +89,7 @@ def test_a_checkpoint_that_is_a_pickle_runs_nothing(tmp_path):
     folder = tmp_path / "c"
     folder.mkdir()
     (folder / f"step-00000001-{record.sha256(buffer.getvalue())[:16]}.pt").write_bytes(buffer.getvalue())
-    assert state.Checkpoints(folder, "id", 60).newest({}) is None and not canary.exists()
+    assert state.Checkpoints(folder, "id", 60).newest(1000) is None and not canary.exists()
 
 
 def test_a_full_disk_costs_a_checkpoint_and_no_run(tmp_path, monkeypatch, caplog):
@@ -103,7 +98,7 @@ def test_a_full_disk_costs_a_checkpoint_and_no_run(tmp_path, monkeypatch, caplog
 
     monkeypatch.setattr(state, "atomic_write", full)
     checkpoints = state.Checkpoints(tmp_path / "c", "id", 60)
-    checkpoints.save(made(), state.Progress(), metrics_bytes=0)
+    checkpoints.save(made(), state.Progress(), metrics_bytes=0, seconds=0.0)
     assert "no checkpoint of step 0" in caplog.text and "No space left" in caplog.text
 
 

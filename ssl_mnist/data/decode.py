@@ -2,7 +2,7 @@
 
 Run by its path, so that a worker imports Pillow and numpy, and neither torch nor this package. The task holds `target`, a file of
 uint8 images (C, H, W) one after the other, which is there already in its full size, `size` [H, W], `channels`, `resize`, `folder`, and
-`lots`, pairs of a first row in the file and the images, relative to the folder, that become this row and those after it. For every lot
+`chunks`, pairs of a first row in the file and the images, relative to the folder, that become this row and those after it. For every chunk
 one line of JSON is printed, a list: for each image null, or why it cannot be used.
 """
 
@@ -61,7 +61,7 @@ def main() -> None:
     (height, width), channels = task["size"], task["channels"]
     num_bytes = channels * height * width
     with open(task["target"], "r+b", buffering=0) as target:
-        for first, names in task["lots"]:
+        for first, names in task["chunks"]:
             problems: list[str | None] = []
             for row, name in enumerate(names, first):
                 path = os.path.join(task["folder"], name)

@@ -38,7 +38,7 @@ PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), 
 NAMED = 5  # files named in a warning
 ALLOWED_BROKEN = 0.01
 FORMAT = 1  # of the cache
-LOT = 64  # images that a decoding process reports together
+CHUNK = 64  # images that a decoding process reports together
 
 
 class Listing(NamedTuple):
@@ -248,8 +248,8 @@ def _split(folder: Path, listing: Listing, what: dict[str, Any]) -> tuple[list[s
 
 def _run_workers(target: Path, folder: Path, names: Sequence[str], what: dict[str, Any]) -> list[str | None]:
     """Decode the images of a folder into rows of `target`, on all cores that this process may use; returns why each failed, or None."""
-    lots = [(first, names[first : first + LOT]) for first in range(0, len(names), LOT)]
-    num = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(lots))
+    chunks = [(first, names[first : first + CHUNK]) for first in range(0, len(names), CHUNK)]
+    num = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(chunks))
     say(f"data    decoding {len(names):,} images, once; {num} processes")
     task = {key: what[key] for key in ("size", "channels", "resize")} | {"target": str(target), "folder": str(folder)}
     problems: list[str | None] = []
@@ -260,17 +260,17 @@ def _run_workers(target: Path, folder: Path, names: Sequence[str], what: dict[st
             worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             workers.append(worker)
             assert worker.stdin
-            worker.stdin.write(json.dumps(task | {"lots": lots[first::num]}))
+            worker.stdin.write(json.dumps(task | {"chunks": chunks[first::num]}))
             worker.stdin.close()
         with progress_bar(len(names), "image") as advance:
-            for lot in range(len(lots)):  # the workers go at about the same speed; a pipe holds what the others are ahead
-                stdout = workers[lot % num].stdout
+            for chunk in range(len(chunks)):  # the workers go at about the same speed; a pipe holds what the others are ahead
+                stdout = workers[chunk % num].stdout
                 assert stdout
                 line = stdout.readline()
                 if not line:
                     raise OSError(28, "a decoding process ended early; is the disk full?", str(target))
                 problems += json.loads(line)
-                advance(len(lots[lot][1]))
+                advance(len(chunks[chunk][1]))
     finally:
         for worker in workers:
             worker.kill()

@@ -1,19 +1,10 @@
 """Several processes train one model, each with its part of every batch: ranks of torch.distributed, gloo on CPUs, nccl on CUDA.
 
-torchrun starts them, or `devices=N` does. Gradients and terms are means over the ranks, which are those of the whole batch, but for what
-a network computes of its part alone: BatchNorm, unless it is synchronised (CUDA).
+torchrun starts them, or `devices=N` does (launch.py). Gradients and terms are means over the ranks, which are those of the whole batch,
+but for what a network computes of its part alone: BatchNorm, unless it is synchronised (CUDA).
 """
 
-import contextlib
 import datetime
-import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +12,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from ssl_mnist.errors import UserError
-from ssl_mnist.training.stops import SIGNALS
+from ssl_mnist.training.launch import in_job
 
 PATIENCE = datetime.timedelta(minutes=30)  # with a rank that lives and is silent, as while it downloads; of one that died all hear at once
-GRACE = 50  # seconds in which the others end by themselves once one has died
-
-
-def in_job() -> bool:
-    """Whether torchrun, or `start`, started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @dataclass(frozen=True)
@@ -90,74 +75,6 @@ class Ranks:
         values = torch.stack([value.float() for value in detached.values()])
         distributed.all_reduce(values)
         return dict(zip(detached, values / self.num, strict=True))
-
-
-def start(num: int, arguments: Sequence[str]) -> int:
-    """Run the command as `num` processes on this machine, of which the first one prints; returns the exit status.
-
-    A signal is passed on to all. Where one process dies, the others are ended, and what it said last is printed.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    if "OMP_NUM_THREADS" not in os.environ:
-        shared["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // num))
-    processes: list[subprocess.Popen] = []
-    with _passing_on(processes), tempfile.TemporaryFile() as said:
-        for rank in range(num):
-            env = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            quiet: dict[str, Any] = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": said}
-            processes.append(subprocess.Popen([sys.executable, "-m", "ssl_mnist", *arguments], env=env, **quiet))
-        while None in (states := [process.poll() for process in processes]) and not any(states):
-            time.sleep(0.1)
-        failed = next((rank for rank, state in enumerate(states) if state), None)
-        if failed is None:
-            return 0
-        _end(processes)
-        said.seek(0)
-        if failed and (lines := said.read().decode(errors="replace").strip().splitlines()):
-            print(f"rank {failed}: {lines[-1]}", file=sys.stderr)
-        status = processes[failed].returncode
-        return 128 - status if status < 0 else status
-
-
-@contextlib.contextmanager
-def _passing_on(processes: list[subprocess.Popen]) -> Iterator[None]:
-    """Pass signals on. Ctrl-C reaches all processes of a terminal by itself."""
-
-    def forward(signum: int, frame: Any) -> None:
-        if signum == signal.SIGINT and _in_terminal():
-            return
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signum)
-
-    before = {signum: signal.signal(signum, forward) for signum in SIGNALS}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-
-def _in_terminal() -> bool:
-    """Whether this process and those that it starts are what a terminal's Ctrl-C is for."""
-    try:
-        return os.tcgetpgrp(0) == os.getpgrp()
-    except (OSError, AttributeError):
-        return False
-
-
-def _end(processes: list[subprocess.Popen]) -> None:
-    """Let the others notice that one is gone, which they do as soon as they wait for it; after that they are ended."""
-    until = time.monotonic() + GRACE
-    while any(process.poll() is None for process in processes) and time.monotonic() < until:
-        time.sleep(0.1)
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
 
 
 def check(batch_size: int, ranks: Ranks) -> None:

@@ -54,15 +54,16 @@ class Checkpoints:
     def due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.every
 
-    def save(self, experiment: "Experiment", progress: Progress, **beside: int | float) -> None:
-        """beside: what the caller wants back, such as the length of metrics.jsonl. A full disk costs the checkpoint, not the run."""
+    def save(self, experiment: "Experiment", progress: Progress, metrics_bytes: int, seconds: float) -> None:
+        """metrics_bytes: the length of metrics.jsonl; seconds: of training so far. A full disk costs the checkpoint, not the run."""
         content = {
             "format": FORMAT,
             "identity": self.identity,
             "method": experiment.method.state_dict(),
             "optimizer": experiment.optimizer.state_dict(),
             **vars(progress),
-            "beside": beside,
+            "metrics_bytes": metrics_bytes,
+            "seconds": seconds,
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -79,8 +80,8 @@ class Checkpoints:
             self.rejected.clear()
         self.saved_at = time.monotonic()
 
-    def newest(self, limits: dict[str, int]) -> dict[str, Any] | None:
-        """The content of the newest checkpoint that is whole, of this identity, and beside which nothing exceeds its limit; or None."""
+    def newest(self, metrics_bytes: int) -> dict[str, Any] | None:
+        """The content of the newest checkpoint that is whole, of this run and not ahead of metrics.jsonl, or None."""
         self.rejected.clear()
         for path in self._files():
             try:
@@ -90,7 +91,7 @@ class Checkpoints:
                 content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
                 if content["format"] != FORMAT or content["identity"] not in (self.identity, self.extends):
                     raise ValueError("it is of another run")
-                if any(content["beside"][name] > limit for name, limit in limits.items()):
+                if content["metrics_bytes"] > metrics_bytes:
                     raise ValueError("metrics.jsonl is shorter than it was then")
             except Exception as error:  # whatever a foreign file makes torch say
                 reason = str(error).splitlines()[0] if isinstance(error, ValueError | OSError) else "it is damaged"

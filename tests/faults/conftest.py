@@ -11,10 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from conftest import command, summary_of
+from conftest import command, summary_of, without_times
 
 RUN = ("experiment=smoke", "pretrain.epochs=2", "evaluation=quick", "evaluation.num_points=50", "checkpoint.every_seconds=0.2")
-TIMES = {"pretrain/images_per_second", "pretrain/seconds", "evaluate/seconds", "seconds"}
 
 
 def pytest_collection_modifyitems(items):
@@ -38,10 +37,6 @@ def reference(tmp_path_factory):
     result = command(*RUN, "tracking.mode=offline", "hydra.run.dir=run", cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run", time.monotonic() - started
-
-
-def without_times(rows):
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
 
 
 def results(folder):
