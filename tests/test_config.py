@@ -274,14 +274,14 @@ def imports_of(path):
             yield name.partition(".")[0], id(node) not in inner
 
 
-def test_only_the_command_config_and_build_know_hydra():
+def test_only_jobs_config_and_build_know_hydra():
     """errors.py names Hydra's exceptions, and imports them when one is to be explained."""
     knowing: dict[bool, set[str]] = {True: set(), False: set()}
     for path in (REPOSITORY / "ssl_mnist").rglob("*.py"):
         for name, outside in imports_of(path):
             if name in ("hydra", "omegaconf"):
                 knowing[outside].add(str(path.relative_to(REPOSITORY / "ssl_mnist")))
-    assert knowing[True] == {"cli.py", "config.py", "build.py"}
+    assert knowing[True] == {"jobs.py", "config.py", "build.py"}
     assert knowing[False] == {"errors.py"}
 
 
