@@ -13,7 +13,7 @@ from torch import Tensor
 from ssl_mnist.data import ImageSpec
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
-from ssl_mnist.record import atomic_save
+from ssl_mnist.files import atomic_save
 
 FORMAT = 2  # 1: version 0.1, without a spec and a checksum
 

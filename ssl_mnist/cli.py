@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ssl_mnist import __version__, record
+from ssl_mnist import __version__
 from ssl_mnist.config import CONFIG_DIR
 from ssl_mnist.console import keep_going, say, shown
 from ssl_mnist.errors import UserError, explained
+from ssl_mnist.files import RUN, read_json
 from ssl_mnist.jobs import PARENT, Folders, end_sweep, line_of, run_jobs
 from ssl_mnist.training import launch
 from ssl_mnist.training.stops import SIGNALS, Stopped, stop_now
@@ -142,15 +143,13 @@ def _resumed(arguments: list[str]) -> list[str]:
         raise UserError("resume= names the folder of one run; a sweep goes on by its own command with hydra.sweep.dir=<its folder>")
     folder = Path(named[0].partition("=")[2]).expanduser()
     try:
-        made_from = record.read_json(folder / record.RUN)
+        made_from = read_json(folder / RUN)
         words = shlex.split(made_from["command"])[3:]
         overrides = list(made_from["overrides"])
     except FileNotFoundError:
-        raise UserError(f"{folder} holds no run to go on with (no {record.RUN}); resume= names the folder of one") from None
+        raise UserError(f"{folder} holds no run to go on with (no {RUN}); resume= names the folder of one") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f"{folder / record.RUN} cannot be read: the run's own command with hydra.run.dir={folder} starts it again"
-        ) from None
+        raise UserError(f"{folder / RUN} cannot be read: the run's own command with hydra.run.dir={folder} starts it again") from None
     flags = [word for i, word in enumerate(words) if word.startswith(CONFIG_FLAGS) or (i and words[i - 1] in CONFIG_FLAGS)]
     others = [argument for argument in arguments if argument not in named]
     return [*flags, *overrides, *others, f'hydra.run.dir="{folder}"']

@@ -59,7 +59,20 @@ NO_RESULT = (
 )
 # Code that makes no result: what reads, draws, sends or says it.
 NO_RESULT_CODE = (
-    *("compare/", "cli.py", "config.py", "console.py", "errors.py", "jobs.py", "plots.py", "record.py", "tracking.py", "__init__.py"),
+    *(
+        "compare/",
+        "claim.py",
+        "cli.py",
+        "config.py",
+        "console.py",
+        "errors.py",
+        "files.py",
+        "jobs.py",
+        "plots.py",
+        "record.py",
+        "tracking.py",
+        "__init__.py",
+    ),
     *("__main__.py", "evaluate/__main__.py", "evaluate/project.py", "training/launch.py", "training/state.py", "training/stops.py"),
 )
 

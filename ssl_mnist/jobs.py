@@ -24,9 +24,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from ssl_mnist import __version__, console, record
+from ssl_mnist.claim import Busy, is_alive
 from ssl_mnist.config import CONFIG_DIR, check_names, settings_of
 from ssl_mnist.console import say
 from ssl_mnist.errors import UserError, explain, explained
+from ssl_mnist.files import ERROR, check_sweep, is_complete, run_folders
 from ssl_mnist.training import launch
 from ssl_mnist.training.stops import Stopped
 
@@ -51,7 +53,7 @@ class Folders(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _ending_in_one_line(), _resolving(config):
             folder = sweep_folder(config)
-            record.check_sweep(folder)
+            check_sweep(folder)
             Folders.created = _missing(folder)
             os.environ[NUM_JOBS] = str(_check_jobs(config))
             os.environ[SWEEP] = str(folder)
@@ -184,7 +186,7 @@ def _job(cfg: DictConfig) -> float:
         takes_next = sweep is not None and sweep == Folders.sweep and job.sweeper["_target_"].endswith("BasicSweeper")
         try:
             summary = run(settings, folder, sweep, wait=not takes_next)
-        except record.Busy:
+        except Busy:
             say("busy    another process runs this job; looked at again when the others are done")
             Folders.postponed.append((settings, folder))
             return math.nan
@@ -205,7 +207,7 @@ def _recording_failure(folder: Path, settings: dict[str, Any], sweep: Path | Non
             raise
         line = line_of(error)
         place = record.failed(folder, settings, sweep, error, line)
-        where = "" if isinstance(error, UserError) else f" (traceback in {place / record.ERROR})"
+        where = "" if isinstance(error, UserError) else f" (traceback in {place / ERROR})"
         say(f"FAILED  {' '.join(settings['overrides'])}: {line}{where}")
         raise
 
@@ -249,7 +251,7 @@ def _parent() -> int | None:
 
 def _is_orphan() -> bool:
     pid = _parent()
-    return pid is not None and not record.is_alive(pid)
+    return pid is not None and not is_alive(pid)
 
 
 def line_of(error: BaseException) -> str:
@@ -298,7 +300,7 @@ def run_jobs() -> None:
             return _finish_postponed()
         except BrokenProcessPool:
             assert Folders.sweep
-            before, complete = complete, sum(map(record.is_complete, record.run_folders(Folders.sweep)))
+            before, complete = complete, sum(map(is_complete, run_folders(Folders.sweep)))
             if complete <= before:
                 raise UserError("a worker process was killed, perhaps for want of memory; lower hydra.launcher.n_jobs") from None
             say("\nkilled  a worker process, perhaps for want of memory; the sweep goes on with what is left")
@@ -307,7 +309,7 @@ def run_jobs() -> None:
 
 def end_sweep(folder: Path) -> None:
     """Compare the jobs of a sweep. Where none began, Hydra's notes on it go, if this process made the folder."""
-    if next(record.run_folders(folder), None) is None:
+    if next(run_folders(folder), None) is None:
         if folder.absolute() in Folders.created:
             for name in ("multirun.yaml", "optuna.db"):
                 (folder / name).unlink(missing_ok=True)

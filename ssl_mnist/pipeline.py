@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_mnist import __version__, config, record
+from ssl_mnist.claim import claim, extended, superseded
 from ssl_mnist.console import Console, score_table, shown
 from ssl_mnist.errors import UserError
+from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
 
     settings: from `compose`; folder: where everything goes; sweep: a folder of runs. Where this run, the same settings, code and data,
     is complete in `folder` or anywhere in `sweep`, its summary is returned instead; where another process is making it in `sweep`, this
-    one waits for it, or, without `wait`, raises record.Busy. Raises UserError or OSError for what a user can cause; where that is before
+    one waits for it, or, without `wait`, raises claim.Busy. Raises UserError or OSError for what a user can cause; where that is before
     training, nothing is left behind.
     """
     from ssl_mnist.training.threads import choose_threads, snapshot
@@ -60,42 +62,48 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
         return _follow(experiment)
     ranks.agree(None)
     what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num, ranks.num)
-    what = what if sweep else record.extended(Path(folder), what)
-    with record.claim(Path(folder), sweep, what, wait) as (place, complete):
+    what = what if sweep else extended(Path(folder), what)
+    with claim(Path(folder), sweep, what, wait) as (place, complete):
         if complete:
             console.say(f"done    already in {shown(place)}")
             ranks.agree(None)
-            return record.read_json(place / record.SUMMARY)
-        if sweep and (why := record.superseded(sweep, settings["overrides"], what)):
+            return read_json(place / SUMMARY)
+        if sweep and (why := superseded(sweep, settings["overrides"], what)):
             console.say(f"again   {why}")
         about = _tracked(settings, sweep)
         with (
             record.Record(place, record.describe(settings, sweep, what)) as files,
             Tracker(place, settings["tracking"], about | {"id": files.wandb_id}) as tracker,
         ):
-            checkpoints = _checkpoints(settings, what, place)
-            found = checkpoints.newest(files.metrics_bytes())
-            if found is None and checkpoints.extends:
-                raise UserError(f"{shown(place)} holds no checkpoint from which a longer run can go on; choose another hydra.run.dir")
-            files.write_run(wandb=tracker.facts())
-            out = _Outputs(files, tracker, checkpoints, console)
-            _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads.reason, out)
-            history, training = _train(experiment, found, out)
-            evaluation, probing = _evaluate(experiment, settings, what["identity"], out)
-            summary = (
-                evaluation.scores
-                | _costs(experiment, history, {"pretrain": training, "evaluate": probing, "": time.perf_counter() - started})
-                | _facts(experiment, settings, what, evaluation)
-            )
-            files.summary(summary)
-            tracker.summary(summary)
-            console.say(f"\n{score_table(summary)}\n")
-            _draw(_figures(experiment, evaluation, history, settings["evaluation"]["num_points"]), out)
-            _hand_over(experiment, evaluation, what["identity"], out)
-            files.end()
-            if not settings["checkpoint"]["keep"]:
-                checkpoints.remove()
-            console.say(f"folder  {shown(place)}")
+            out = _Outputs(files, tracker, _checkpoints(settings, what, place), console)
+            return _make(experiment, settings, what, threads.reason, started, out)
+
+
+def _make(
+    experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[str, Any], threads: str | None, started: float, out: "_Outputs"
+) -> dict[str, Any]:
+    """Train, evaluate and draw, from where an earlier try ended; returns the summary. what: the run's identity."""
+    found = out.checkpoints.newest(out.files.metrics_bytes())
+    if found is None and out.checkpoints.extends:
+        raise UserError(f"{shown(out.files.folder)} holds no checkpoint from which a longer run can go on; choose another hydra.run.dir")
+    out.files.write_run(wandb=out.tracker.facts())
+    _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads, out)
+    history, training = _train(experiment, found, out)
+    evaluation, probing = _evaluate(experiment, settings, what["identity"], out)
+    summary = (
+        evaluation.scores
+        | _costs(experiment, history, {"pretrain": training, "evaluate": probing, "": time.perf_counter() - started})
+        | _facts(experiment, settings, what, evaluation)
+    )
+    out.files.summary(summary)
+    out.tracker.summary(summary)
+    out.console.say(f"\n{score_table(summary)}\n")
+    _draw(_figures(experiment, evaluation, history, settings["evaluation"]["num_points"]), out)
+    _hand_over(experiment, evaluation, what["identity"], out)
+    out.files.end()
+    if not settings["checkpoint"]["keep"]:
+        out.checkpoints.remove()
+    out.console.say(f"folder  {shown(out.files.folder)}")
     return summary
 
 
@@ -103,7 +111,7 @@ def _checkpoints(settings: Mapping[str, Any], what: Mapping[str, Any], place: Pa
     from ssl_mnist.training.state import Checkpoints
 
     fewer = what["identity_parts"].get("extends", {})
-    return Checkpoints(place / record.CHECKPOINTS, what["identity"], settings["checkpoint"]["every_seconds"], fewer.get("identity"))
+    return Checkpoints(place / CHECKPOINTS, what["identity"], settings["checkpoint"]["every_seconds"], fewer.get("identity"))
 
 
 class _Outputs(NamedTuple):
@@ -210,7 +218,7 @@ def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: s
     from ssl_mnist.checkpoint import save_encoder
 
     encoder = experiment.method.representation().requires_grad_(False).eval()
-    path = out.files.folder / record.ENCODER
+    path = out.files.folder / ENCODER
     save_encoder(encoder, experiment.encoder_arguments, path, settings["choices"]["method"], identity)
     out.console.stage("probe   the frozen encoder")
     started = time.perf_counter()
@@ -309,7 +317,7 @@ def _hand_over(experiment: "Experiment", evaluation: "Evaluation", identity: str
         per_class = zip(experiment.spec.classes, evaluation.scores[f"{evaluation.split}/per_class_accuracy"], strict=True)
         out.tracker.table(f"{evaluation.split}/per_class", ["class", "accuracy"], per_class)
     about = {"class": type(experiment.encoder).__name__, "identity": identity}
-    out.tracker.artifact(out.files.folder / record.ENCODER, "encoder", about)
+    out.tracker.artifact(out.files.folder / ENCODER, "encoder", about)
 
 
 def _figures(

@@ -10,7 +10,8 @@ import pytest
 from conftest import TINY, command
 from filelock import FileLock
 
-from ssl_mnist import UserError, cli, compare, compose, config, pipeline, record
+from ssl_mnist import UserError, cli, compare, compose, config, pipeline
+from ssl_mnist.files import atomic_write
 
 
 @pytest.fixture
@@ -195,7 +196,7 @@ def test_a_file_that_is_too_large_is_named(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
         with pytest.raises(OSError, match="File too large") as raised:
-            record.atomic_write(tmp_path / "run.json", "x" * 200)
+            atomic_write(tmp_path / "run.json", "x" * 200)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert raised.value.filename == str(tmp_path / "run.json") and files(tmp_path) == []

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from ssl_mnist import UserError, compose, config, load_encoder, record
 from ssl_mnist.build import build
 from ssl_mnist.checkpoint import save_encoder
+from ssl_mnist.claim import claim
 from ssl_mnist.compare import runs
 from ssl_mnist.config import GROUPS, flat
 from ssl_mnist.data import folder
 from ssl_mnist.data.mnist import _read as read_idx
+from ssl_mnist.files import is_complete, sha256
 from ssl_mnist.training import state
 from ssl_mnist.training.loop import steps
 
@@ -90,11 +92,11 @@ def files(place):
     header = (2051, 20, 28, 28)
     idx = struct.pack(">4i", *header) + bytes(20 * 28 * 28)
     index = {"root": "/x", "settings": {}, "bytes": 768, "sizes": [1, 0, 0], "classes": None, "labels": None}
-    index |= {"sha256": record.sha256(json.dumps(index).encode())}
+    index |= {"sha256": sha256(json.dumps(index).encode())}
 
     def read_checkpoint(path):
         data = path.read_bytes()
-        target = place / "c2" / f"step-00000001-{record.sha256(data)[:16]}.pt"  # as if its checksum were right
+        target = place / "c2" / f"step-00000001-{sha256(data)[:16]}.pt"  # as if its checksum were right
         target.parent.mkdir(exist_ok=True)
         for old in target.parent.iterdir():
             old.unlink()
@@ -115,8 +117,8 @@ def files(place):
                 (job / other).write_text(text)
             (job / name).write_bytes(path.read_bytes())
             runs.read(sweep)
-            record.is_complete(job)
-            with record.claim(job, sweep, {"identity": "1" * 16, "identity_parts": {}}):
+            is_complete(job)
+            with claim(job, sweep, {"identity": "1" * 16, "identity_parts": {}}):
                 pass
 
         return read

@@ -10,11 +10,13 @@ import time
 import pytest
 import torch
 from conftest import REPOSITORY, settings
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ssl_mnist import record
+from ssl_mnist.claim import Busy, claim, difference, is_locked, parts_difference, superseded
 from ssl_mnist.errors import UserError
-from ssl_mnist.record import Record, claim, difference, is_complete, is_locked, parts_difference, superseded
+from ssl_mnist.files import atomic_save, atomic_write, is_complete, read_json, run_folders
+from ssl_mnist.record import Record
 
 
 def identity(name="a" * 16, **parts):
@@ -55,16 +57,16 @@ def claimed(folder, sweep=None, what=None):
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from ssl_mnist import record
+from ssl_mnist.files import atomic_save, atomic_write
 import torch
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 path = Path(sys.argv[2])
 try:
     if sys.argv[1] == "save":
-        record.atomic_save({"x": torch.ones(100_000)}, path)
+        atomic_save({"x": torch.ones(100_000)}, path)
     else:
-        record.atomic_write(path, "y" * 100_000)
+        atomic_write(path, "y" * 100_000)
 except OSError as error:
     sys.exit(7)
 """
@@ -86,12 +88,12 @@ def test_a_file_is_written_whole_or_not_at_all(kind, before, tmp_path):
 
 def test_a_file_is_replaced(tmp_path):
     path = tmp_path / "file"
-    record.atomic_write(path, "one ±")
-    record.atomic_write(path, "two ±")
+    atomic_write(path, "one ±")
+    atomic_write(path, "two ±")
     assert path.read_text(encoding="utf-8") == "two ±"
-    record.atomic_write(path, b"\x00\xff")
+    atomic_write(path, b"\x00\xff")
     assert path.read_bytes() == b"\x00\xff"
-    record.atomic_save({"x": torch.arange(3)}, path)
+    atomic_save({"x": torch.arange(3)}, path)
     assert torch.load(path, weights_only=True)["x"].tolist() == [0, 1, 2] and [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
@@ -99,9 +101,9 @@ def test_a_file_is_replaced(tmp_path):
 def test_a_reader_never_sees_half_a_file(tmp_path):
     """While another process writes it over and over."""
     path = tmp_path / "file"
-    record.atomic_write(path, "0" * 50_000)
+    atomic_write(path, "0" * 50_000)
     code = (
-        "import sys; from pathlib import Path; from ssl_mnist.record import atomic_write\n"
+        "import sys; from pathlib import Path; from ssl_mnist.files import atomic_write\n"
         "for i in range(10**9): atomic_write(Path(sys.argv[1]), str(i % 10) * 50_000)"
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=REPOSITORY)
@@ -120,7 +122,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 def test_a_torn_file_is_no_object(text, tmp_path):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError):
-        record.read_json(tmp_path / "run.json")
+        read_json(tmp_path / "run.json")
 
 
 # --- whose folder -----------------------------------------------------------------------------------------------------------------------
@@ -143,8 +145,8 @@ def test_run_folders_are_those_with_a_run_json(tmp_path):
     for name in ("b/run", "a", "a/evaluation/inner", "c/deep/er"):
         make(tmp_path / name)
     (tmp_path / "empty").mkdir()
-    assert [str(found.relative_to(tmp_path)) for found in record.run_folders(tmp_path)] == ["a", "b/run", "c/deep/er"]
-    assert list(record.run_folders(tmp_path / "a")) == [tmp_path / "a"]
+    assert [str(found.relative_to(tmp_path)) for found in run_folders(tmp_path)] == ["a", "b/run", "c/deep/er"]
+    assert list(run_folders(tmp_path / "a")) == [tmp_path / "a"]
 
 
 @pytest.mark.parametrize("in_sweep", [False, True])
@@ -234,9 +236,9 @@ def test_a_run_on_another_host_lives_as_long_as_it_shows(tmp_path, monkeypatch):
     assert is_locked(folder)
     with pytest.raises(UserError, match="is being written by another process"):
         claimed(folder)
-    with pytest.raises(record.Busy, match="another host runs this job"), claim(tmp_path / "new", tmp_path, identity(), wait=False):
+    with pytest.raises(Busy, match="another host runs this job"), claim(tmp_path / "new", tmp_path, identity(), wait=False):
         pass
-    with pytest.raises(record.Busy), claim(folder, tmp_path, identity("d" * 16), wait=False):  # whatever run it is
+    with pytest.raises(Busy), claim(folder, tmp_path, identity("d" * 16), wait=False):  # whatever run it is
         pass
     os.utime(folder / "run.alive", (time.time() - 121, time.time() - 121))
     assert not is_locked(folder) and claimed(folder) == (folder, False)
@@ -261,7 +263,7 @@ def test_a_second_process_with_the_same_run_waits_and_finds_it(tmp_path):
     other.start()
     try:
         assert held.wait(60)
-        with pytest.raises(record.Timeout):
+        with pytest.raises(Timeout):
             FileLock(tmp_path / ".locks" / f"{'a' * 16}.lock").acquire(blocking=False)
         assert claimed(tmp_path / "third", tmp_path, identity("c" * 16)) == (tmp_path / "third", False)  # another run does not wait
         release.set()
@@ -285,9 +287,9 @@ def test_a_record_replaces_an_earlier_try_and_nothing_else(tmp_path):
         files.log({"step": 1, "pretrain/loss": 0.5})
         files.log({"step": 2, "pretrain/loss": 0.25})
         files.summary({"scores": {"val/x_accuracy": {}}})
-    assert record.read_json(folder / "run.json") == content() | {"wandb": {"id": "w"}}
+    assert read_json(folder / "run.json") == content() | {"wandb": {"id": "w"}}
     assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [1, 2]
-    assert record.read_json(folder / "summary.json") == {"scores": {"val/x_accuracy": {}}}
+    assert read_json(folder / "summary.json") == {"scores": {"val/x_accuracy": {}}}
     assert (folder / "notes.txt").read_text() == "old" and not (folder / "error.txt").exists()
 
 
@@ -328,7 +330,7 @@ def test_a_job_that_never_began_leaves_its_record(tmp_path):
     error = UserError("optimizer.lr must be above 0, got -1")
     place = record.failed(tmp_path / "0-x", settings("seed=3"), tmp_path, error, str(error))
     assert place == tmp_path / "0-x"
-    saved = record.read_json(place / "run.json")
+    saved = read_json(place / "run.json")
     assert saved["identity"] is None and saved["overrides"] == ["data=mnist_5k", "seed=3"] and saved["settings"]["seed"] == 3
     assert (place / "error.txt").read_text().startswith("optimizer.lr must be above 0, got -1\n\n")
     other = make(tmp_path / "1-x", complete=True)

@@ -13,7 +13,8 @@ import pytest
 import torch
 from conftest import METHODS, TINY, command, experiment, summary_of, without_times
 
-from ssl_mnist import UserError, cli, compose, pipeline, record, run
+from ssl_mnist import UserError, cli, compose, pipeline, run
+from ssl_mnist.files import sha256
 from ssl_mnist.training import state, stops
 from ssl_mnist.training.loop import steps
 
@@ -88,7 +89,7 @@ def test_a_checkpoint_that_is_a_pickle_runs_nothing(tmp_path):
     torch.save({"format": 1, "identity": "id", "method": Evil()}, buffer)
     folder = tmp_path / "c"
     folder.mkdir()
-    (folder / f"step-00000001-{record.sha256(buffer.getvalue())[:16]}.pt").write_bytes(buffer.getvalue())
+    (folder / f"step-00000001-{sha256(buffer.getvalue())[:16]}.pt").write_bytes(buffer.getvalue())
     assert state.Checkpoints(folder, "id", 60).newest(1000) is None and not canary.exists()
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_mnist.claim import is_locked, parts_difference
 from ssl_mnist.errors import UserError
-from ssl_mnist.record import ERROR, METRICS, RUN, SUMMARY, is_locked, parts_difference
+from ssl_mnist.files import ERROR, METRICS, RUN, SUMMARY
 
 # What was measured beside the scores: key of the summary -> title, and whether higher is better (None: neither).
 COSTS: dict[str, tuple[str, bool | None]] = {

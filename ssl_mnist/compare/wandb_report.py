@@ -9,7 +9,7 @@ from typing import Any
 
 from ssl_mnist.compare.report import Comparison
 from ssl_mnist.errors import UserError
-from ssl_mnist.record import atomic_write
+from ssl_mnist.files import atomic_write
 
 METHOD = "choices.method"
 LOSS = "pretrain/loss"

@@ -29,7 +29,7 @@ from ssl_mnist.data.spec import Dataset, KnownSpec, Split, fingerprint
 from ssl_mnist.data.splits import check_shares, three_parts
 from ssl_mnist.data.stored import Stored
 from ssl_mnist.errors import UserError
-from ssl_mnist.record import atomic_write, read_json, sha256
+from ssl_mnist.files import atomic_write, read_json, sha256
 
 log = logging.getLogger(__name__)
 

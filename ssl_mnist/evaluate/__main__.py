@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ssl_mnist import config, record
+from ssl_mnist import config
 from ssl_mnist.console import say, score_table, shown
 from ssl_mnist.errors import UserError, explain
+from ssl_mnist.files import ENCODER, RUN, atomic_write, read_json, run_folders
 
 PLACES = ("data.root=", "data.path=", "data.cache=")  # overrides that name the same data elsewhere
 
@@ -33,15 +34,15 @@ def evaluate_again(path: Path, overrides: list[str]) -> list[Path]:
         return [_evaluate(path, path.parent, overrides)]
     if not path.is_dir():
         raise UserError(f"{path} is neither a run's folder, a sweep nor an encoder.pt")
-    found = [folder for folder in record.run_folders(path) if (folder / record.ENCODER).is_file()]
+    found = [folder for folder in run_folders(path) if (folder / ENCODER).is_file()]
     if not found:
         raise UserError(f"there is no run with an encoder.pt in {path}")
     if found == [path]:
-        return [_evaluate(path / record.ENCODER, path, overrides)]
+        return [_evaluate(path / ENCODER, path, overrides)]
     written, failed = [], []
     for folder in found:
         try:
-            written.append(_evaluate(folder / record.ENCODER, folder, overrides))
+            written.append(_evaluate(folder / ENCODER, folder, overrides))
         except UserError as error:  # of one run: a broken file costs what it holds
             failed.append(folder)
             say(f"FAILED  {error}")
@@ -109,7 +110,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         **environment(device),
     }
     target.parent.mkdir(exist_ok=True)
-    record.atomic_write(target, json.dumps(summary, indent=2) + "\n")
+    atomic_write(target, json.dumps(summary, indent=2) + "\n")
     for warning in evaluation.warnings:
         say(f"WARNING {warning}")
     say(f"\n{score_table(summary)}\n")
@@ -121,11 +122,11 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
 def _run_of(folder: Path) -> dict[str, Any] | None:
     """What run.json holds, or None for an encoder that was taken out of its run's folder."""
     try:
-        return record.read_json(folder / record.RUN)
+        return read_json(folder / RUN)
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{folder / record.RUN} is damaged and cannot be read; a copy of encoder.pt outside this folder can") from error
+        raise UserError(f"{folder / RUN} is damaged and cannot be read; a copy of encoder.pt outside this folder can") from error
 
 
 def _track(folder: Path, made_from: dict[str, Any] | None, settings: dict[str, Any], name: str, scores: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ssl_mnist.data import Images, as_float
 from ssl_mnist.encoders import Encoder, max_pool
 from ssl_mnist.evaluate.base import Features
-from ssl_mnist.record import atomic_save
+from ssl_mnist.files import atomic_save
 
 log = logging.getLogger(__name__)
 

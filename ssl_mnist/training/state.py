@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from ssl_mnist.record import atomic_write
+from ssl_mnist.files import atomic_write
 
 if TYPE_CHECKING:
     from ssl_mnist.build import Experiment

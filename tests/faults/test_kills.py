@@ -9,7 +9,8 @@ import time
 import pytest
 from conftest import command
 
-from ssl_mnist import record
+from ssl_mnist.claim import is_alive
+from ssl_mnist.files import is_complete, read_json
 
 from .conftest import RUN, check_files, kill_after, moments, results
 
@@ -22,7 +23,7 @@ def test_a_run_is_killed_at_ten_random_moments(part, reference, tmp_path, count)
     for moment in moments(50, 1.1 * seconds)[10 * part :][:10]:
         kill_after(moment, *words, cwd=tmp_path)
         check_files(tmp_path / "run")
-        if record.is_complete(tmp_path / "run"):
+        if is_complete(tmp_path / "run"):
             assert results(tmp_path / "run") == results(whole)
             shutil.rmtree(tmp_path / "run")
     last = command(*words, cwd=tmp_path)
@@ -60,7 +61,7 @@ def workers_of(sweep, process):
         assert process.poll() is None
         time.sleep(0.05)
         found = [path.parent for path in sweep.glob("*/metrics.jsonl") if path.stat().st_size]
-    return [record.read_json(folder / "run.json")["pid"] for folder in found]
+    return [read_json(folder / "run.json")["pid"] for folder in found]
 
 
 def test_the_others_finish_where_a_worker_is_killed(tmp_path):
@@ -79,8 +80,8 @@ def test_no_worker_outlives_the_sweep(signum, tmp_path):
     process.send_signal(signum)
     assert process.wait(60) == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[signum]
     until = time.monotonic() + 20
-    while any(map(record.is_alive, workers)) and time.monotonic() < until:
+    while any(map(is_alive, workers)) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not any(map(record.is_alive, workers))
+    assert not any(map(is_alive, workers))
     again = command(*PARALLEL, cwd=tmp_path)
     assert again.returncode == 0 and len(list((tmp_path / "all").glob("*/summary.json"))) == 3
