@@ -1,5 +1,6 @@
 """run(): build objects from the settings, pretrain, evaluate, record, draw."""
 
+import json
 import logging
 import os
 import platform
@@ -14,7 +15,7 @@ from ssl_mnist import __version__, config, record
 from ssl_mnist.claim import claim, extended, superseded
 from ssl_mnist.console import Console, score_table, shown
 from ssl_mnist.errors import UserError
-from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json
+from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json, sha256
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -222,23 +223,30 @@ def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: s
     save_encoder(encoder, experiment.encoder_arguments, path, settings["choices"]["method"], identity)
     out.console.stage("probe   the frozen encoder")
     started = time.perf_counter()
-    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings["evaluation"], out.files.folder)
+    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder)
     for warning in evaluation.warnings:
         log.warning("WARNING %s", warning)
     return evaluation, time.perf_counter() - started
 
 
 def probe(encoder: "Encoder", probes: Mapping[str, "Probe"], dataset: "Dataset", settings: Mapping[str, Any], folder: Path) -> "Evaluation":
-    """Evaluate a frozen encoder; its features are kept in `folder`, if the settings (the group `evaluation`) say so."""
+    """Evaluate a frozen encoder; its features and fitted probes are kept in `folder`, if the settings say so."""
     from ssl_mnist.checkpoint import encoder_hash
     from ssl_mnist.evaluate import FeatureStore, evaluate
     from ssl_mnist.evaluate.protocol import cells_of
     from ssl_mnist.training.threads import limit_scikit_learn
 
+    how = settings["evaluation"]
     identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
-    kept = folder / "features" if settings["cache"] else None
+    store = FeatureStore(encoder, cells_of(probes), how["tta"], folder / "features" if how["cache"] else None, identity)
+    code = config.code_hashes(settings)
+    fits = {name: _hash({"probe": how[name], "code": code, "seed": settings["seed"]}) for name in probes}
     with limit_scikit_learn():
-        return evaluate(probes, dataset, FeatureStore(encoder, cells_of(probes), settings["tta"], kept, identity), settings["test"])
+        return evaluate(probes, dataset, store, how["test"], fits)
+
+
+def _hash(content: Any) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode())[:16]
 
 
 def _costs(experiment: "Experiment", history: list[dict[str, float]], seconds: Mapping[str, float]) -> dict[str, Any]:

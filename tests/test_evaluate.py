@@ -21,9 +21,9 @@ from ssl_mnist.data import Dataset, ImageSpec, Split
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.encoders.base import Features
 from ssl_mnist.errors import UserError
-from ssl_mnist.evaluate import FeatureStore, Labelled, evaluate, extract, features, few_labels, knn, linear, protocol, score_titles
+from ssl_mnist.evaluate import FeatureStore, Labelled, evaluate, extract, features, few_labels, kept, knn, linear, protocol, score_titles
 from ssl_mnist.evaluate.few_labels import FewLabels, FewLabelsTunedOnVal
-from ssl_mnist.evaluate.kmeans import ClusterProbe, Clusters
+from ssl_mnist.evaluate.kmeans import ClusterProbe, cluster, nearest_name
 from ssl_mnist.evaluate.knn import KNN
 from ssl_mnist.evaluate.linear import Linear
 from ssl_mnist.evaluate.protocol import applicable, cells_of, confusion_matrix, most_confused
@@ -201,12 +201,12 @@ def test_knn_with_fewer_points_than_k():
 def test_labels_only_name_the_clusters():
     """Clusters that are the classes get each its class, whatever the labels are called; of two that share a class one keeps it."""
     x, y = blobs(400, 0.3, 0)
-    assert torch.equal(Clusters(x, y, 4).predict(x), y)
+    assert torch.equal(nearest_name(cluster(x, y, 4), x), y)
     renamed = torch.tensor([2, 0, 3, 1])[y]
-    assert torch.equal(Clusters(x, renamed, 4).predict(x), renamed)
+    assert torch.equal(nearest_name(cluster(x, renamed, 4), x), renamed)
     shared = torch.tensor([0, 0, 1, 2])[y]
     shared[y == 1] = torch.where(torch.arange(100) < 30, 3, 0)
-    assert (Clusters(x, shared, 4).predict(x) == shared).sum() == 330
+    assert (nearest_name(cluster(x, shared, 4), x) == shared).sum() == 330
 
 
 def test_clusters_are_of_directions():
@@ -214,7 +214,7 @@ def test_clusters_are_of_directions():
     y = torch.arange(200) % 2
     length = torch.where(torch.arange(200) % 4 < 2, 1.0, 100.0)
     x = torch.eye(2)[y] * length[:, None] + 0.01 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(Clusters(x, y, 2).predict(x), y)
+    assert torch.equal(nearest_name(cluster(x, y, 2), x), y)
 
 
 # --- few labels -------------------------------------------------------------------------------------------------------------------------
@@ -454,7 +454,7 @@ def test_what_the_protocol_says_reaches_the_probes(tta, monkeypatch):
     """L2 is chosen by val, the last fit has it and train + val, and so has the k-NN's bank for test; each split's features are extracted
     once."""
     seen = {"extract": [], "select": [], "refit": [], "knn": []}
-    extract_, select, fit, predict = features.extract, linear.select, linear.fit, knn.predict
+    extract_, select, fit, votes = features.extract, linear.select, linear.fit, knn.votes
     data, chosen = dataset(2.0), []
 
     def watch_select(x, y, val_x, val_y, num_classes, l2):
@@ -471,7 +471,7 @@ def test_what_the_protocol_says_reaches_the_probes(tta, monkeypatch):
 
     def watch_knn(bank, labels, queries, num_classes, k, temperature):
         seen["knn"].append((len(bank), len(labels), len(queries), k, temperature))
-        return predict(bank, labels, queries, num_classes, k, temperature)
+        return votes(bank, labels, queries, num_classes, k, temperature)
 
     def watch_extract(encoder, images, cells, tta):
         seen["extract"].append((len(images), tta))
@@ -480,7 +480,7 @@ def test_what_the_protocol_says_reaches_the_probes(tta, monkeypatch):
     monkeypatch.setattr(features, "extract", watch_extract)
     monkeypatch.setattr(linear, "select", watch_select)
     monkeypatch.setattr(linear, "fit", watch_fit)
-    monkeypatch.setattr(knn, "predict", watch_knn)
+    monkeypatch.setattr(knn, "votes", watch_knn)
     evaluated(data, tta)
     assert seen["select"] == [(800, True, 200, L2)]
     assert seen["refit"] == [(1000, 1000, chosen[0])]
@@ -490,7 +490,8 @@ def test_what_the_protocol_says_reaches_the_probes(tta, monkeypatch):
 
 def test_accuracy_of_a_class_is_its_recall(monkeypatch):
     """Of a class's images, the share named rightly; here all of class 1 are named 0."""
-    monkeypatch.setattr(linear.Solution, "predict", lambda self, x: torch.tensor([0, 0, 2, 3]).repeat(len(x) // 4))
+    named = torch.tensor([0, 0, 2, 3])
+    monkeypatch.setattr(Linear, "predict", lambda self, tensors, features: {self.score: named.repeat(len(features["embedding"]) // 4)})
     found = evaluated(dataset(0.1))
     assert found.scores["test/per_class_accuracy"] == [1.0, 0.0, 1.0, 1.0]
     assert found.scores["test/most_confused"] == "1 taken for 0, 100 times"
@@ -661,7 +662,7 @@ def test_features_that_cannot_be_kept_are_warned_of_once(cause, tmp_path, monkey
         def refuse(*arguments):
             raise OSError(30, "Read-only file system")
 
-        monkeypatch.setattr(features, "atomic_save", refuse)
+        monkeypatch.setattr(kept, "atomic_save", refuse)
     else:
         folder.write_text("")
     store = FeatureStore(encoder, {3}, 0, folder, "a")
@@ -681,10 +682,32 @@ def test_the_settings_say_whether_features_are_kept(tmp_path):
             built.encoder.eval(),
             built.probes,
             built.dataset,
-            settings("evaluation=quick", f"evaluation.cache={cache}")["evaluation"],
+            settings("evaluation=quick", f"evaluation.cache={cache}"),
             tmp_path,
         )
         assert {path.name.split("-")[0] for path in tmp_path.glob("features/*")} == ({"train", "val", "test"} if cache else set())
+        assert {path.name.split("-")[0] for path in tmp_path.glob("probes/*")} == ({"linear"} if cache else set())
+
+
+def test_a_fitted_probe_is_not_fitted_again(tmp_path, monkeypatch):
+    """Read from the run's folder it gives the same scores; another encoder, other data or another hash are fitted anew."""
+
+    def scores(identity="a", fits="1", spread=2.5):
+        data = dataset(spread)
+        store = FeatureStore(Pixels(data.spec).eval(), set(), 0, tmp_path / "features", f"{identity}{spread}")
+        return evaluate(all_probes(), data, store, True, dict.fromkeys(all_probes(), fits)).scores
+
+    first, fitted = scores(), []
+    for kind in (Linear, ClusterProbe, FewLabels):
+        monkeypatch.setattr(kind, "fit", lambda self, train, val, fit=kind.fit: fitted.append(self.name) or fit(self, train, val))
+    assert scores() == first and fitted == []
+    for other in ({"identity": "b"}, {"fits": "2"}, {"spread": 0.5}):
+        scores(**other)
+        assert fitted == ["linear", "kmeans", "few_labels"]
+        fitted.clear()
+    for path in tmp_path.glob("probes/few_labels-*-1.pt"):
+        path.write_bytes(b"")
+    assert scores() == first and fitted == ["few_labels"]
 
 
 def test_a_collapsed_encoder_is_drawn():

@@ -242,3 +242,22 @@ def test_what_cannot_be_extended_is_refused(tmp_path, monkeypatch):
     assert (place / "summary.json").read_text() == summary
     shutil.rmtree(place / "checkpoints")
     refused(3, r"pretrain\.epochs 2 -> 3")
+
+
+def test_a_run_that_ends_in_its_evaluation_fits_no_probe_twice(tmp_path, monkeypatch):
+    """k-means fails in a first try; the second reads the linear probe that had been fitted before it."""
+    from ssl_mnist.evaluate.kmeans import ClusterProbe
+    from ssl_mnist.evaluate.linear import Linear
+
+    settings = compose(*TINY, "evaluation.cache=true", "+evaluation/probe=kmeans")
+    whole = run(settings, tmp_path / "whole")
+
+    def fail(self, train, val):
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(ClusterProbe, "fit", fail)
+        run(settings, tmp_path / "run")
+    monkeypatch.setattr(Linear, "fit", fail)
+    again = run(settings, tmp_path / "run")
+    assert without_times([again]) == without_times([whole])

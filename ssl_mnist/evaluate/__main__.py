@@ -94,7 +94,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         say(f"done    already in {shown(target)}")
         return target
     say(f"probe   {shown(encoder_file)} on {dataset.name}")
-    evaluation = probe(encoder, probes, dataset, settings["evaluation"], folder)
+    evaluation = probe(encoder, probes, dataset, settings, folder)
     summary = evaluation.scores | {
         "encoder": what["encoder"],
         "identity": made_from["identity"] if made_from else None,

@@ -1,15 +1,18 @@
 """What a probe is: something fitted to frozen features and their labels, which then predicts classes.
 
-Shapes: N images, D columns of a feature.
+Shapes: N images, D columns of a feature, K classes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-Features = dict[str, Tensor]  # by name, "embedding" or "map_<cells>": (N, D) float32
+if TYPE_CHECKING:
+    from ssl_mnist.encoders import Encoder
+
+# By name: "embedding" or "map_<cells>", (N, D) float32; for probes that train on images, "images", (N, C, H, W) uint8.
+Features = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,23 @@ class Labelled:
 class Fitted:
     """A fitted probe, every choice made.
 
-    val: by score, the classes predicted for val's images before val's labels served to fit anything, (N,) or (draws, N);
-    predict: features of any images -> the same by score; facts: what was chosen, for the summary, such as `l2`;
-    warnings: what a reader of the score has to know.
+    tensors: all that `probe` needs to predict; val: by score, the classes predicted for val's images before val's labels served to fit
+    anything, (N,) or (draws, N); facts: what was chosen, for the summary, such as `l2`; warnings: what a reader of the score has to know.
     """
 
+    probe: "Probe"
+    tensors: dict[str, Tensor]
     val: dict[str, Tensor]
-    predict: Callable[[Features], dict[str, Tensor]]
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def predict(self, features: Features) -> dict[str, Tensor]:
+        """Features of any images -> by score, their classes, (N,) or (draws, N)."""
+        return self.probe.predict(self.tensors, features)
+
+    def probabilities(self, features: Features) -> dict[str, Tensor]:
+        """By score, (N, K), of a probe that has them; else nothing."""
+        return self.probe.probabilities(self.tensors, features)
 
 
 class Probe:
@@ -41,13 +52,14 @@ class Probe:
 
     name: str
     feature = "embedding"
+    keeps = True  # whether what was fitted is kept in the run's folder: fitting takes longer than reading it
 
     def titles(self) -> dict[str, str]:
         """The scores it gives: name -> title. The first one is what its figures show."""
         raise NotImplementedError
 
-    def adapt(self, map_shape: tuple[int, int, int] | None) -> None:
-        """Fit the probe's own settings to the encoder's feature map (K, h, w)."""
+    def adapt(self, encoder: "Encoder") -> None:
+        """Fit the probe's own settings to the encoder, such as to the size of its feature map."""
 
     def check(self, train_counts: list[int], val_counts: list[int]) -> None:
         """Raises UserError where the probe cannot be fitted to so many images of each class."""
@@ -59,3 +71,11 @@ class Probe:
     def fit(self, train: Labelled, val: Labelled) -> Fitted:
         """Choices are made on val, or inside the labels that the score's name says."""
         raise NotImplementedError
+
+    def predict(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        """By score, classes (N,) or (draws, N), from `fit`'s tensors."""
+        raise NotImplementedError
+
+    def probabilities(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        """By score, probabilities of the classes (N, K); nothing where the probe has none."""
+        return {}

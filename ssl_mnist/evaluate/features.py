@@ -5,7 +5,6 @@ Shapes: B batch, N images, C channels, H and W image size.
 
 import hashlib
 import itertools
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,7 @@ from torch.nn import functional as F
 from ssl_mnist.data import Images, as_float
 from ssl_mnist.encoders import Encoder, max_pool
 from ssl_mnist.evaluate.base import Features
-from ssl_mnist.files import atomic_save
-
-log = logging.getLogger(__name__)
+from ssl_mnist.evaluate.kept import Kept
 
 
 @torch.no_grad()
@@ -67,41 +64,22 @@ class FeatureStore:
 
     def __init__(self, encoder: Encoder, cells: set[int], tta: int, folder: Path | None, identity: str) -> None:
         """identity: of the encoder's weights and of the data."""
-        self.encoder, self.cells, self.tta, self.folder = encoder.eval(), cells if encoder.has_map else set(), tta, folder
+        self.encoder, self.cells, self.tta = encoder.eval(), cells if encoder.has_map else set(), tta
+        self.kept = Kept(folder, "features")
         self.key = hashlib.sha256(f"{identity}/{tta}/{encoder.mean.device.type}".encode()).hexdigest()[:16]
 
     def __call__(self, split: str, images: Images) -> Features:
         """Features of the images (N, C, H, W) uint8 of a split: "train", "val" or "test"."""
         names = ["embedding", *(f"map_{size}" for size in sorted(self.cells))]
-        kept = {name: self._kept(self._path(split, name), images) for name in names}
+        kept = {name: self._kept(f"{split}-{name}-{self.key}", images) for name in names}
         if all(values is not None for values in kept.values()):
-            return {name: values for name, values in kept.items() if values is not None}
+            return kept
         features = extract(self.encoder, images, self.cells, self.tta)
         for name, values in features.items():
             if kept[name] is None:
-                self._keep(self._path(split, name), values)
+                self.kept.write(f"{split}-{name}-{self.key}", values.cpu())
         return features
 
-    def _path(self, split: str, name: str) -> Path | None:
-        return None if self.folder is None else self.folder / f"{split}-{name}-{self.key}.pt"
-
-    def _kept(self, path: Path | None, images: Images) -> Tensor | None:
-        if path is None or not path.is_file():
-            return None
-        try:
-            values = torch.load(path, map_location=images.device, weights_only=True)
-            if isinstance(values, Tensor) and len(values) == len(images):
-                return values
-        except Exception:  # whatever a torn or foreign file makes torch say
-            log.warning("WARNING %s cannot be read; its features are computed again", path)
-        return None
-
-    def _keep(self, path: Path | None, values: Tensor) -> None:
-        if path is None:
-            return
-        try:
-            path.parent.mkdir(exist_ok=True)
-            atomic_save(values.cpu(), path)
-        except OSError as error:
-            log.warning("WARNING features are not kept: %s cannot be written (%s)", path, error.strerror)
-            self.folder = None
+    def _kept(self, name: str, images: Images) -> Tensor | None:
+        values = self.kept.read(name, images.device)
+        return values if isinstance(values, Tensor) and len(values) == len(images) else None

@@ -1,6 +1,6 @@
 """Linear probes with few labels: n labels in all, whatever is chosen is chosen inside them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -67,10 +67,19 @@ class FewLabels(Probe):
                 for num in sorted(self.num_labels)
             }
 
-        def predict(features: Features) -> dict[str, Tensor]:
-            return {score: torch.stack([model(features["embedding"]) for model in draws]) for score, draws in models.items()}
+        tensors = {
+            f"{score}/{part}": torch.stack([getattr(model, part) for model in draws])
+            for score, draws in models.items()
+            for part in _Model._fields
+        }
+        return Fitted(self, tensors, self.predict(tensors, val.features))
 
-        return Fitted(predict(val.features), predict)
+    def predict(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        found = {}
+        for score in self.titles():
+            draws = zip(*(tensors[f"{score}/{part}"] for part in _Model._fields), strict=True)
+            found[score] = torch.stack([_Model(*parts).predict(features["embedding"]) for parts in draws])
+        return found
 
     def _drawn(self, train: Labelled, num: int, seed: int) -> Tensor:
         return draw(train.labels, [num // train.num_classes] * train.num_classes, seed)
@@ -129,10 +138,12 @@ class FewLabelsTunedOnVal(FewLabels):
         return _Model(mean, std, found.weight, found.bias)
 
 
-class _Model:
-    def __init__(self, mean: Tensor, std: Tensor, weight: Tensor, bias: Tensor) -> None:
-        self.mean, self.std, self.weight, self.bias = mean, std, weight, bias
+class _Model(NamedTuple):
+    mean: Tensor  # (D,)
+    std: Tensor  # (D,)
+    weight: Tensor  # (K, D)
+    bias: Tensor  # (K,)
 
-    def __call__(self, embeddings: Tensor) -> Tensor:
+    def predict(self, embeddings: Tensor) -> Tensor:
         """(N, D) -> (N,) classes."""
         return torch.nn.functional.linear((embeddings - self.mean) / self.std, self.weight, self.bias).argmax(1)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_mnist.evaluate.base import Fitted, Labelled, Probe
+from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
 
 
 class ClusterProbe(Probe):
@@ -15,36 +15,35 @@ class ClusterProbe(Probe):
         return {self.name: "k-means, matched to classes"}
 
     def fit(self, train: Labelled, val: Labelled) -> Fitted:
-        clusters = Clusters(train.features["embedding"], train.labels, train.num_classes)
-        return Fitted(
-            {self.name: clusters.predict(val.features["embedding"])},
-            lambda features: {self.name: clusters.predict(features["embedding"])},
-        )
+        tensors = cluster(train.features["embedding"], train.labels, train.num_classes)
+        return Fitted(self, tensors, self.predict(tensors, val.features))
+
+    def predict(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        return {self.name: nearest_name(tensors, features["embedding"])}
 
 
-class Clusters:
-    """As many clusters as classes, of embeddings at unit length (the k-NN's cosine), the best of five starts (k-means++).
+def cluster(embeddings: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
+    """As many clusters as classes, of embeddings (N, D) at unit length (the k-NN's cosine), the best of five starts (k-means++):
+    `centres` (K, D) and `names` (K,), the class after which each is named.
 
-    Labels only name the clusters, one to one, by the matching that names most images rightly (the Hungarian algorithm, as in the
+    Labels (N,) only name the clusters, one to one, by the matching that names most images rightly (the Hungarian algorithm, as in the
     clustering accuracy of Xie et al. 2016, https://arxiv.org/abs/1511.06335). They are the labels of the images that were clustered, so
     that a score on other images has seen no label of theirs.
     """
+    from scipy.optimize import linear_sum_assignment  # here, since the first training step need not wait for them
+    from sklearn.cluster import KMeans
 
-    def __init__(self, embeddings: Tensor, labels: Tensor, num_classes: int) -> None:
-        """embeddings (N, D), labels (N,)."""
-        from scipy.optimize import linear_sum_assignment  # here, since the first training step need not wait for them
-        from sklearn.cluster import KMeans
-
-        self.kmeans = KMeans(num_classes, n_init=5, random_state=0)
-        found = self.kmeans.fit_predict(_unit(embeddings))
-        counts = np.zeros((num_classes, num_classes), dtype=np.int64)  # row: cluster, column: class
-        np.add.at(counts, (found, labels.cpu().numpy()), 1)
-        _, self.names = linear_sum_assignment(counts, maximize=True)
-
-    def predict(self, embeddings: Tensor) -> Tensor:
-        """(M, D) -> (M,) classes: the name of the nearest centre."""
-        return torch.from_numpy(self.names[self.kmeans.predict(_unit(embeddings))]).to(embeddings.device)
+    kmeans = KMeans(num_classes, n_init=5, random_state=0)
+    found = kmeans.fit_predict(F.normalize(embeddings, dim=1).cpu().numpy())
+    counts = np.zeros((num_classes, num_classes), dtype=np.int64)  # row: cluster, column: class
+    np.add.at(counts, (found, labels.cpu().numpy()), 1)
+    _, names = linear_sum_assignment(counts, maximize=True)
+    centres = torch.from_numpy(kmeans.cluster_centers_).to(embeddings.device, embeddings.dtype)
+    return {"centres": centres, "names": torch.from_numpy(names).to(embeddings.device)}
 
 
-def _unit(embeddings: Tensor) -> np.ndarray:
-    return F.normalize(embeddings, dim=1).cpu().numpy()
+def nearest_name(clusters: dict[str, Tensor], embeddings: Tensor) -> Tensor:
+    """(M, D) -> (M,) classes: the name of the nearest centre."""
+    centres = clusters["centres"]
+    distances = centres.square().sum(1) - 2 * F.normalize(embeddings, dim=1) @ centres.T  # squared, up to each image's own length
+    return clusters["names"][distances.argmin(1)]

@@ -16,6 +16,8 @@ from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
 class KNN(Probe):
     """The bank is train for val, and train + val for test."""
 
+    keeps = False  # there is nothing to fit, and the bank is large
+
     def __init__(self, k: int, temperature: float) -> None:
         if not 1 <= k <= 1_000_000:
             raise UserError(f"k must be in 1..1,000,000, got {k}")
@@ -27,25 +29,39 @@ class KNN(Probe):
         return {self.name: f"k-NN, k = {self.k}"}
 
     def fit(self, train: Labelled, val: Labelled) -> Fitted:
-        bank = torch.cat([train.features["embedding"], val.features["embedding"]])
-        labels = torch.cat([train.labels, val.labels])
+        first = {"bank": train.features["embedding"], "labels": train.labels, "num_classes": torch.tensor(train.num_classes)}
+        both = {
+            "bank": torch.cat([train.features["embedding"], val.features["embedding"]]),
+            "labels": torch.cat([train.labels, val.labels]),
+        }
+        return Fitted(self, first | both, self.predict(first, val.features))
 
-        def nearest(bank: Tensor, labels: Tensor, features: Features) -> dict[str, Tensor]:
-            return {self.name: predict(bank, labels, features["embedding"], train.num_classes, self.k, self.temperature)}
+    def predict(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        return {name: votes.argmax(1) for name, votes in self._votes(tensors, features).items()}
 
-        return Fitted(nearest(train.features["embedding"], train.labels, val.features), lambda features: nearest(bank, labels, features))
+    def probabilities(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        return {name: votes / votes.sum(1, keepdim=True) for name, votes in self._votes(tensors, features).items()}
+
+    def _votes(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        bank, labels, num_classes = tensors["bank"], tensors["labels"], int(tensors["num_classes"])
+        return {self.name: votes(bank, labels, features["embedding"], num_classes, self.k, self.temperature)}
+
+
+def predict(bank: Tensor, labels: Tensor, queries: Tensor, num_classes: int, k: int, temperature: float, block: int = 500) -> Tensor:
+    """(Q,) classes of queries (Q, D): those with the most votes."""
+    return votes(bank, labels, queries, num_classes, k, temperature, block).argmax(1)
 
 
 @torch.no_grad()
-def predict(bank: Tensor, labels: Tensor, queries: Tensor, num_classes: int, k: int, temperature: float, block: int = 500) -> Tensor:
-    """(Q,) classes of queries (Q, D), from a bank (N, D) with labels (N,).
+def votes(bank: Tensor, labels: Tensor, queries: Tensor, num_classes: int, k: int, temperature: float, block: int = 500) -> Tensor:
+    """(Q, K) votes for each class on queries (Q, D), from a bank (N, D) with labels (N,).
 
     Each of the k nearest by cosine votes for its class with weight exp(cosine / temperature), up to a common factor. k is capped at N.
     """
     bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
-    votes = []
+    found = []
     for part in queries.split(block):
         cosine, nearest = (part @ bank.T).topk(min(k, len(bank)), dim=1)  # (block, k)
         weight = ((cosine - cosine[:, :1]) / temperature).exp()  # relative to the nearest: no temperature underflows
-        votes.append(torch.zeros(len(part), num_classes, device=bank.device).scatter_add_(1, labels[nearest], weight).argmax(1))
-    return torch.cat(votes)
+        found.append(torch.zeros(len(part), num_classes, device=bank.device).scatter_add_(1, labels[nearest], weight))
+    return torch.cat(found)

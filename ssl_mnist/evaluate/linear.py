@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
 
@@ -43,13 +44,21 @@ class Linear(Probe):
         chosen = select(inputs[:num_train], train.labels, inputs[num_train:], val.labels, num_classes, self.l2)
         probe = fit(inputs, labels, num_classes, chosen.l2, start=chosen)
 
-        def predict(features: Features) -> dict[str, Tensor]:
-            return {self.score: probe.predict((features[self.feature] - mean) / std)}
-
         warnings = [] if probe.converged else [f"{self.score}: the probe did not converge"]
         warnings += at_edge(self.score, chosen.l2, self.l2)
         facts = {"l2": chosen.l2, "converged": probe.converged}
-        return Fitted({self.score: chosen.predict(inputs[num_train:])}, predict, facts, warnings)
+        tensors = {"mean": mean, "std": std, "weight": probe.weight, "bias": probe.bias}
+        return Fitted(self, tensors, {self.score: chosen.predict(inputs[num_train:])}, facts, warnings)
+
+    def predict(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        return {self.score: self._logits(tensors, features).argmax(1)}
+
+    def probabilities(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        return {self.score: self._logits(tensors, features).softmax(1)}
+
+    def _logits(self, tensors: dict[str, Tensor], features: Features) -> Tensor:
+        inputs = (features[self.feature] - tensors["mean"]) / tensors["std"]
+        return F.linear(inputs, tensors["weight"], tensors["bias"])
 
 
 MAX_COLUMNS = 4096  # of a feature map's maxima: more take long and tell little
@@ -64,9 +73,9 @@ class LinearMap(Linear):
             raise UserError(f"cells must be in 1..28, got {cells}")
         self.cells, self.feature, self.suffix = cells, f"map_{cells}", ""
 
-    def adapt(self, map_shape: tuple[int, int, int] | None) -> None:
-        if map_shape is None:
-            return
+    def adapt(self, encoder: Encoder) -> None:
+        map_shape = encoder.map_shape()
+        assert map_shape is not None
         cells = next(size for size in range(self.cells, 0, -1) if size == 1 or map_shape[0] * size**2 <= MAX_COLUMNS)
         if cells < self.cells:
             self.cells, self.feature, self.suffix = cells, f"map_{cells}", f"_{cells}x{cells}"

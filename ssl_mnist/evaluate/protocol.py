@@ -14,8 +14,11 @@ from torch import Tensor
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
-from ssl_mnist.evaluate.base import Labelled, Probe
+from ssl_mnist.evaluate.base import Fitted, Labelled, Probe
 from ssl_mnist.evaluate.features import FeatureStore
+from ssl_mnist.evaluate.kept import Kept
+
+FIT = ("tensors", "val", "facts", "warnings")  # what is kept of a fitted probe
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,8 @@ def applicable(probes: Mapping[str, Probe], encoder: Encoder) -> dict[str, Probe
     found = {name: probe for name, probe in probes.items() if encoder.has_map or not probe.feature.startswith("map")}
     if not found:
         raise UserError("evaluation: no probe fits this encoder, which has no feature map; evaluation=standard has others")
-    shape = encoder.map_shape() if any(probe.feature.startswith("map") for probe in found.values()) else None
     for probe in found.values():
-        probe.adapt(shape)
+        probe.adapt(encoder)
     return found
 
 
@@ -56,8 +58,12 @@ def cells_of(probes: Mapping[str, Probe]) -> set[int]:
     return {int(probe.feature.removeprefix("map_")) for probe in probes.values() if probe.feature.startswith("map_")}
 
 
-def evaluate(probes: Mapping[str, Probe], dataset: Dataset, features: FeatureStore, read_test: bool) -> Evaluation:
+def evaluate(
+    probes: Mapping[str, Probe], dataset: Dataset, features: FeatureStore, read_test: bool, fits: Mapping[str, str] | None = None
+) -> Evaluation:
     """Fit all probes to frozen features and score them on val and, if `read_test`, on test.
+
+    fits: by probe, the hash of all that its fit depends on besides the features; a fit that is kept under it is taken instead.
 
     Probes that a refit concludes have seen train and val when they predict test. The score of a probe with several draws is their mean,
     with the sample standard deviation beside it in `_std`.
@@ -65,8 +71,11 @@ def evaluate(probes: Mapping[str, Probe], dataset: Dataset, features: FeatureSto
     if dataset.spec.classes is None:
         return _without_labels(dataset, features, read_test)
     classes = dataset.spec.classes
-    train, val = (Labelled(features(name, split.images), _labels(split), len(classes)) for name, split in _labelled_splits(dataset))
-    fitted = {name: probe.fit(train, val) for name, probe in probes.items()}
+    train, val = (
+        Labelled(features(name, split.images) | {"images": split.images}, _labels(split), len(classes))
+        for name, split in (("train", dataset.train), ("val", dataset.val))
+    )
+    fitted = fit(probes, train, val, features, fits or {})
     titles, end = score_titles(probes, features.tta), suffix(features.tta)
     scores: dict[str, Any] = {}
     for each in fitted.values():
@@ -79,7 +88,7 @@ def evaluate(probes: Mapping[str, Probe], dataset: Dataset, features: FeatureSto
 
     if read_test:  # Every choice is made: test is read here and nowhere else.
         split, shown = "test", dataset.read_test()
-        shown_features = features("test", shown.images)
+        shown_features = features("test", shown.images) | {"images": shown.images}
         predicted = {name: each.predict(shown_features) for name, each in fitted.items()}
         for found in predicted.values():
             scores |= _accuracies("test", found, _labels(shown), end)
@@ -104,6 +113,22 @@ def evaluate(probes: Mapping[str, Probe], dataset: Dataset, features: FeatureSto
     return Evaluation(scores, warnings, split, shown, shown_features["embedding"], train.features["embedding"], confusion)
 
 
+def fit(probes: Mapping[str, Probe], train: Labelled, val: Labelled, features: FeatureStore, fits: Mapping[str, str]) -> dict[str, Fitted]:
+    """All probes fitted, or read where they were before. A run that was killed in its evaluation fits none of them twice."""
+    kept = Kept(features.kept.folder and features.kept.folder.with_name("probes"), "probes")
+    found = {}
+    for name, probe in probes.items():
+        file = f"{name}-{features.key}-{fits[name]}" if probe.keeps and name in fits else None
+        content = kept.read(file, train.labels.device) if file else None
+        if isinstance(content, dict) and content.keys() == set(FIT):
+            found[name] = Fitted(probe, **content)
+            continue
+        found[name] = probe.fit(train, val)
+        if file:
+            kept.write(file, {part: getattr(found[name], part) for part in FIT})
+    return found
+
+
 def _without_labels(dataset: Dataset, features: FeatureStore, read_test: bool) -> Evaluation:
     """No score; embeddings to look at."""
     split, shown = ("test", dataset.read_test()) if read_test else ("val", dataset.val)
@@ -114,10 +139,6 @@ def _without_labels(dataset: Dataset, features: FeatureStore, read_test: bool) -
 def _labels(split: Split) -> Tensor:
     assert split.labels is not None
     return split.labels
-
-
-def _labelled_splits(dataset: Dataset) -> list[tuple[str, Split]]:
-    return [("train", dataset.train), ("val", dataset.val)]
 
 
 def _accuracies(split: str, predicted: Mapping[str, Tensor], labels: Tensor, end: str) -> dict[str, float]:
