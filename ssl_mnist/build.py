@@ -26,6 +26,7 @@ from ssl_mnist.training.optim import make_optimizer
 from ssl_mnist.training.seeds import seed_for
 
 ALONE = Ranks()
+PARTIAL = ("augmentation", "strong", "optimizer")  # settings of a probe that it gets as functions which make the object
 
 
 @dataclass
@@ -36,7 +37,6 @@ class Experiment:
     dataset: Dataset
     augmentation: Augmentation
     encoder: Encoder
-    encoder_arguments: dict[str, Any]  # with which the encoder was built, but for the spec
     method: Method
     optimizer: Optimizer
     schedule: LRScheduler
@@ -69,13 +69,14 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     torch.manual_seed(seed_for(settings["seed"], "initialisation"))
     augmentation = _make("augmentation", settings["augmentation"], Augmentation, spec=spec)
     encoder = _make("encoder", settings["encoder"], Encoder, spec=spec)
+    encoder.arguments = {key: value for key, value in settings["encoder"].items() if not key.startswith("_")}
     if encoder.dim < 2:
         raise UserError(f"encoder: an embedding needs 2 numbers or more, this one has {encoder.dim}")
     method = _make("method", settings["method"], Method, encoder=encoder)
     if ranks.num > 1 and device.device.type == "cuda":
         method = torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)
     device.place(method)
-    probes = applicable(make_probes(settings), encoder)
+    probes = applicable(make_probes(settings), encoder, device)
     check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
 
     if dataset is None:
@@ -95,7 +96,6 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
         dataset=dataset,
         augmentation=augmentation,
         encoder=encoder,
-        encoder_arguments={key: value for key, value in settings["encoder"].items() if not key.startswith("_")},
         method=method,
         optimizer=optimizer,
         schedule=schedule,
@@ -122,7 +122,9 @@ def make_probes(settings: Mapping[str, Any]) -> dict[str, Probe]:
     probes = {}
     for name, node in settings["evaluation"].items():
         if isinstance(node, dict):
-            probes[name] = _make(f"evaluation.{name}", node, Probe)
+            plain = {key: value for key, value in node.items() if key not in PARTIAL}
+            parts = {key: _factory(node[key]) for key in PARTIAL if key in node}  # what they are made for is known to the probe alone
+            probes[name] = _make(f"evaluation.{name}", plain, Probe, **parts)
             probes[name].name = name
     return probes
 

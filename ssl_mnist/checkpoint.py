@@ -18,17 +18,17 @@ from ssl_mnist.files import atomic_save
 FORMAT = 2  # 1: version 0.1, without a spec and a checksum
 
 
-def save_encoder(encoder: Encoder, arguments: dict[str, Any], path: Path, method: str, identity: str) -> str:
+def save_encoder(encoder: Encoder, path: Path, method: str, identity: str) -> str:
     """Write the file whole or not at all; returns its checksum.
 
-    arguments: those `encoder` was built with, but for its spec; method, identity: of the run.
+    method, identity: of the run.
     """
     weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     kind = type(encoder)
     content = {
         "format": FORMAT,
         "class": f"{kind.__module__}.{kind.__qualname__}",
-        "arguments": arguments,
+        "arguments": encoder.arguments,
         "spec": dataclasses.asdict(encoder.spec),
         "method": method,
         "identity": identity,
@@ -74,6 +74,7 @@ def load_encoder(path: str | Path, allow: tuple[str, ...] = ()) -> Encoder:
         raise UserError(f"{refused}: {saved['class']} is no encoder")
     encoder = kind(**kind.arguments_to_load(saved["arguments"]), spec=ImageSpec(**saved["spec"]))
     encoder.load_state_dict(weights)
+    encoder.arguments = saved["arguments"]
     return encoder.requires_grad_(False).eval()
 
 

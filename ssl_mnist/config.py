@@ -59,21 +59,10 @@ NO_RESULT = (
 )
 # Code that makes no result: what reads, draws, sends or says it.
 NO_RESULT_CODE = (
-    *(
-        "compare/",
-        "claim.py",
-        "cli.py",
-        "config.py",
-        "console.py",
-        "errors.py",
-        "files.py",
-        "jobs.py",
-        "plots.py",
-        "record.py",
-        "tracking.py",
-        "__init__.py",
-    ),
-    *("__main__.py", "evaluate/__main__.py", "evaluate/project.py", "training/launch.py", "training/state.py", "training/stops.py"),
+    *("compare/", "claim.py", "cli.py", "config.py", "console.py", "errors.py", "files.py", "jobs.py", "label_curves.py"),
+    *("plots.py", "record.py", "tracking.py", "__init__.py", "__main__.py"),
+    *("evaluate/__main__.py", "evaluate/kept.py", "evaluate/project.py"),
+    *("training/launch.py", "training/state.py", "training/stops.py"),
 )
 
 
@@ -224,12 +213,13 @@ def _check_node(where: str, node: Mapping[str, Any], known: Mapping[str, Any]) -
 def _check_target(where: str, node: Mapping[str, Any]) -> None:
     """That a node's settings are arguments of its `_target_`, of their annotated types, and that none is missing."""
     target = _import(where, node.get("_target_"))
+    optimizer = where.rpartition(".")[2] == "optimizer"  # made later, with the parameters
     parameters = inspect.signature(target).parameters
     if open_ended := any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         parameters = {name: p for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}  # type: ignore[assignment]
     hints = _hints(target)
     for key, value in node.items():
-        if key == "_target_" or (key == "_partial_" and where == "optimizer"):
+        if key == "_target_" or (key == "_partial_" and optimizer):
             continue
         if key.startswith("_"):
             raise UserError(f"{where}.{key} is a word of Hydra's own and cannot be set")
@@ -247,7 +237,7 @@ def _check_target(where: str, node: Mapping[str, Any]) -> None:
     missing = [
         name
         for name, p in parameters.items()
-        if p.default is p.empty and name not in node and name not in BUILT and p.kind is not p.VAR_POSITIONAL and where != "optimizer"
+        if p.default is p.empty and name not in node and name not in BUILT and p.kind is not p.VAR_POSITIONAL and not optimizer
     ]
     if missing:
         raise UserError(f"{where}.{missing[0]} is missing; it cannot be removed")

@@ -220,7 +220,7 @@ def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: s
 
     encoder = experiment.method.representation().requires_grad_(False).eval()
     path = out.files.folder / ENCODER
-    save_encoder(encoder, experiment.encoder_arguments, path, settings["choices"]["method"], identity)
+    save_encoder(encoder, path, settings["choices"]["method"], identity)
     out.console.stage("probe   the frozen encoder")
     started = time.perf_counter()
     evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder)
@@ -336,11 +336,13 @@ def _figures(
 
     from ssl_mnist import data, plots
     from ssl_mnist.evaluate.project import nearest, project
+    from ssl_mnist.label_curves import label_curves
     from ssl_mnist.training.seeds import seed_for
     from ssl_mnist.training.threads import limit_scikit_learn
 
     dataset, classes = experiment.dataset, experiment.spec.classes
     shown, scores, split = evaluation.shown, evaluation.scores, evaluation.split
+    facts = scores | data.sizes({"train": dataset.train}, classes)
     few, many = (data.random_part(shown, num) for num in (32, num_points))
 
     def distribution() -> "dict[str, Figure]":
@@ -378,12 +380,18 @@ def _figures(
         images = [torch.cat([shown.images[few[i : i + 1]], dataset.train.images[row]]) for i, row in enumerate(rows)]
         return {"nearest_neighbours": plots.nearest_neighbours([data.as_float(row) for row in images], split)}
 
+    def few_labels() -> "dict[str, Figure]":
+        ways = label_curves(facts, split)
+        title = f"Accuracy by labels, {split} (mean over draws, 95 % interval)"
+        return {"label_efficiency": plots.label_efficiency(ways, title)} if ways else {}
+
     if classes is not None:
         yield "the classes", distribution
     yield "the augmentation", views
     yield "training", lambda: plots.of_training(history, experiment.method.chance)
     if classes is not None:
         yield "the first probe", primary
+        yield "few labels", few_labels
     yield "the embeddings", projections
     yield "the neighbours", neighbours
     yield "the method", lambda: experiment.method.draw(data.as_float(shown.images[few]))

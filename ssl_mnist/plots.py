@@ -115,6 +115,37 @@ def of_training(history: Sequence[Mapping[str, float]], chance: Mapping[str, flo
     return figures
 
 
+def label_efficiency(ways: Mapping[str, Sequence[tuple[int, float, float]]], title: str) -> Figure:
+    """Accuracy against the number of labels, on a logarithmic axis; a line a way of using them.
+
+    A point is (labels, accuracy, half width of its interval); both are fractions, the half width may be nan.
+    """
+    figure, (axes,) = _figure(title, 7.4, 4.6)
+    for i, (name, points) in enumerate(ways.items()):
+        numbers, accuracy, half_width = zip(*points, strict=True)
+        axes.errorbar(
+            numbers,
+            accuracy,
+            yerr=np.nan_to_num(half_width),
+            label=name,
+            color=COLOURS[i % 10],
+            marker=MARKERS[i % 5],
+            markersize=4,
+            capsize=3,
+        )
+    axes.set_xscale("log")
+    ticks = sorted({point[0] for points in ways.values() for point in points})
+    axes.set_xticks(ticks, [f"{num:,}" for num in ticks])
+    axes.minorticks_off()
+    axes.tick_params(axis="x", labelsize=8, rotation=30 if len(ticks) > 8 else 0)
+    axes.set_xlabel("labelled images")
+    axes.set_ylabel("accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", framealpha=0.7, edgecolor="none", fontsize=8)
+    return figure
+
+
 def class_distribution(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
     """Each class's share of each split, `counts` being K numbers a split; the legend gives the sizes and the imbalance.
 

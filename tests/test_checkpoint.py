@@ -14,7 +14,7 @@ from ssl_mnist.errors import UserError
 
 
 def save(built, path):
-    return save_encoder(built.encoder, built.encoder_arguments, path, "simclr", "0123456789abcdef")
+    return save_encoder(built.encoder, path, "simclr", "0123456789abcdef")
 
 
 @pytest.mark.parametrize("name", ["conv", "conv_deep", "mlp"])

@@ -110,7 +110,8 @@ def test_a_decoder_makes_images(option, shape):
 def test_an_encoder_comes_back_from_disk_with_the_same_bits(option, shape, tmp_path):
     encoder, images = make(option, shape), images_of(shape, 4)
     encoder(images)  # moves BatchNorm's statistics
-    save_encoder(encoder, arguments_of(option), tmp_path / "encoder.pt", "simclr", "0" * 16)
+    encoder.arguments = arguments_of(option)
+    save_encoder(encoder, tmp_path / "encoder.pt", "simclr", "0" * 16)
     loaded = load_encoder(tmp_path)
     with torch.no_grad():
         assert torch.equal(loaded(images), encoder.eval()(images))
@@ -374,7 +375,8 @@ def test_pretrained_weights_are_not_fetched_again(tmp_path):
     """An encoder that was built on them is loaded from its own file, without a network."""
     pytest.importorskip("timm")
     encoder = Timm("test_resnet", False, SPEC)
-    save_encoder(encoder, {"name": "test_resnet", "pretrained": True}, tmp_path / "encoder.pt", "simclr", "0" * 16)
+    encoder.arguments = {"name": "test_resnet", "pretrained": True}
+    save_encoder(encoder, tmp_path / "encoder.pt", "simclr", "0" * 16)
     loaded, images = load_encoder(tmp_path), images_of((28, 28, 1))
     with torch.no_grad():
         assert torch.equal(loaded(images), encoder.eval()(images))

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, experiment, settings
+from conftest import CPU, REPOSITORY, experiment, settings
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -541,7 +541,7 @@ def test_the_objective_is_a_val_score_that_the_probes_give():
             check_objective(objective, probes, tta)
     encoder = experiment("encoder=mlp").encoder
     with pytest.raises(UserError, match="got val/linear_map_accuracy"):
-        check_objective("val/linear_map_accuracy", applicable(probes, encoder), 0)
+        check_objective("val/linear_map_accuracy", applicable(probes, encoder, CPU), 0)
     with pytest.raises(UserError, match="objective must be one of val/linear_accuracy, val/knn_accuracy, got val/kmeans_accuracy"):
         experiment("evaluation=quick", "objective=val/kmeans_accuracy")
 

@@ -82,7 +82,7 @@ def of_overrides(num):
 def files(place):
     """Name -> the bytes of a good file, and a function that reads one at a path."""
     built = experiment()
-    save_encoder(built.encoder, built.encoder_arguments, place / "encoder.pt", "simclr", "0" * 16)
+    save_encoder(built.encoder, place / "encoder.pt", "simclr", "0" * 16)
     checkpoints = state.Checkpoints(place / "c", "id", 60)
     checkpoints.save(built, state.Progress(), metrics_bytes=0, seconds=0.0)
     (checkpoint,) = (place / "c").iterdir()

@@ -38,7 +38,7 @@ class Pixels(Encoder):
 def scores_of(encoder, folder):
     words = settings(*PROBES)
     dataset = build(words, CPU).dataset
-    return probe(encoder.eval(), applicable(make_probes(words), encoder), dataset, words["evaluation"], folder).scores
+    return probe(encoder.eval(), applicable(make_probes(words), encoder, CPU), dataset, words["evaluation"], folder).scores
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ BAD = {
     "~device": "device cannot be removed",
     "~evaluation.knn.k": "evaluation.knn.k is missing; it cannot be removed",
     "encoder.widths=[3]": "encoder.widths and encoder.strides must be equally long",
-    "method.temperature=0": "method.temperature must be above 0",
+    "method.temperature=0": "method.temperature must be at least 1e-8",
     "augmentation.stroke.p=2": "augmentation.stroke: an augmentation's p must be in [0, 1], got 2",
     "augmentation.affine.scale=[2.0,1.0]": "scale must be [low, high]",
     "device=tpu": "device must be one of auto, cpu, cuda, mps, got tpu",

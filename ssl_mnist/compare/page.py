@@ -16,6 +16,7 @@ from urllib.parse import quote
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from ssl_mnist.compare import labels
 from ssl_mnist.compare.report import Comparison, Score, cell, num_images, run_warnings
 from ssl_mnist.compare.runs import COSTS, Job, Run, by_size, is_finite, is_number, value_of
 from ssl_mnist.compare.statistics import Verdict, estimate, percent, sampling_error, seeds_needed
@@ -94,7 +95,14 @@ def page(comparison: Comparison) -> str:
         parts += ["<h2>Costs</h2>", _costs(comparison), "<h2>Which is better?</h2>", _verdicts(comparison), _different(comparison)]
         if comparison.primary:
             parts.append(_against_time(comparison, comparison.primary))
-        parts += [_losses(groups), _classes(comparison), _effects(comparison), _confusions(comparison), _pictures(comparison)]
+        parts += [
+            _few_labels(comparison),
+            _losses(groups),
+            _classes(comparison),
+            _effects(comparison),
+            _confusions(comparison),
+            _pictures(comparison),
+        ]
         parts += ["<h2>Runs</h2>", _links(groups)]
     parts += ["<h2>How this was made</h2>", _made(comparison)]
     title = f"{comparison.answer}."
@@ -400,6 +408,23 @@ def _against_time(comparison: Comparison, score: Score) -> str:
         note += "The dashed line is the untrained encoder. "
     note += "A point a run. The axes do not begin at 0."
     return f"<h2>Accuracy against time: {_e(score.title)}</h2>{_plot(figure)}<p class=soft>{note}</p>"
+
+
+def _few_labels(comparison: Comparison) -> str:
+    groups, note = _drawn(comparison.groups, comparison.ranking)
+    found = labels.panels(groups, comparison.split)
+    if not found:
+        return ""
+    parts = []
+    for way, lines in found.items():
+        figure = _figure("labelled images", f"{comparison.split} accuracy, %", 320)
+        labels.draw(figure, {_t(name): points for name, points in lines.items()}, COLOURS)
+        parts.append(f"<div><h3>{_e(way)}</h3>{_plot(figure, 340 if len(found) > 1 else 1100)}</div>")
+    wide = "<div>" if len(parts) == 1 else "<div class=panels>"
+    note += (
+        "The same labelled images for all. 95 % intervals over seeds, or over draws where there is one seed. The axes do not begin at 0."
+    )
+    return f"<h2>How few labels suffice</h2>{wide}{''.join(parts)}</div><p class=soft>{note}</p>"
 
 
 def _losses(groups: dict[str, list[Run]]) -> str:

@@ -32,6 +32,7 @@ class Encoder(nn.Module):
 
     dim: int
     has_map = False
+    arguments: dict[str, Any]  # of the constructor, but for the spec; set by `build` and `load_encoder`
     mean: Tensor  # (1, C, 1, 1)
     std: Tensor
 
@@ -81,6 +82,10 @@ class Encoder(nn.Module):
         from ssl_mnist.encoders.decoders import generic_decoder
 
         return generic_decoder(self.dim, self.spec)
+
+    def untrained(self) -> "Encoder":
+        """A new encoder of this kind on the CPU, its weights drawn by torch's generator."""
+        return type(self)(**self.arguments_to_load(self.arguments), spec=self.spec)
 
     @classmethod
     def arguments_to_load(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
             raise UserError(
                 f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}"
             )
-    probes, left_out = fitting(applicable(make_probes(settings), encoder), dataset, overrides)
+    probes, left_out = fitting(applicable(make_probes(settings), encoder, device), dataset, overrides)
     for reason in left_out:
         say(f"WARNING not evaluated: {reason}")
 

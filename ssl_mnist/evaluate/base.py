@@ -10,6 +10,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from ssl_mnist.encoders import Encoder
+    from ssl_mnist.training.device import Device
 
 # By name: "embedding" or "map_<cells>", (N, D) float32; for probes that train on images, "images", (N, C, H, W) uint8.
 Features = dict[str, Any]
@@ -58,8 +59,8 @@ class Probe:
         """The scores it gives: name -> title. The first one is what its figures show."""
         raise NotImplementedError
 
-    def adapt(self, encoder: "Encoder") -> None:
-        """Fit the probe's own settings to the encoder, such as to the size of its feature map."""
+    def adapt(self, encoder: "Encoder", device: "Device") -> None:
+        """Fit the probe's own settings to the encoder, such as to the size of its feature map, and to where the run computes."""
 
     def check(self, train_counts: list[int], val_counts: list[int]) -> None:
         """Raises UserError where the probe cannot be fitted to so many images of each class."""

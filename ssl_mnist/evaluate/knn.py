@@ -4,6 +4,7 @@ k = 20 is DINO's (Caron et al. 2021, https://arxiv.org/abs/2104.14294); Wu et al
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
+from ssl_mnist.evaluate.budgets import BudgetProbe
 
 
 class KNN(Probe):
@@ -19,10 +21,7 @@ class KNN(Probe):
     keeps = False  # there is nothing to fit, and the bank is large
 
     def __init__(self, k: int, temperature: float) -> None:
-        if not 1 <= k <= 1_000_000:
-            raise UserError(f"k must be in 1..1,000,000, got {k}")
-        if not 0 < temperature < math.inf:
-            raise UserError(f"temperature must be above 0 and finite, got {temperature}")
+        check(k, temperature)
         self.k, self.temperature = k, temperature
 
     def titles(self) -> dict[str, str]:
@@ -37,14 +36,41 @@ class KNN(Probe):
         return Fitted(self, first | both, self.predict(first, val.features))
 
     def predict(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
-        return {name: votes.argmax(1) for name, votes in self._votes(tensors, features).items()}
+        return {name: found.argmax(1) for name, found in self._votes(tensors, features).items()}
 
     def probabilities(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
-        return {name: votes / votes.sum(1, keepdim=True) for name, votes in self._votes(tensors, features).items()}
+        return {name: found / found.sum(1, keepdim=True) for name, found in self._votes(tensors, features).items()}
 
     def _votes(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
         bank, labels, num_classes = tensors["bank"], tensors["labels"], int(tensors["num_classes"])
         return {self.name: votes(bank, labels, features["embedding"], num_classes, self.k, self.temperature)}
+
+
+class FewLabelsKNN(BudgetProbe):
+    """Weighted k-NN whose bank is the n labelled images; k is n where that is less."""
+
+    title, stem = "k-NN", "knn"
+    keeps = False
+
+    def __init__(self, num_labels: list[int], num_draws: int, k: int, temperature: float) -> None:
+        super().__init__(num_labels, num_draws)
+        check(k, temperature)
+        self.k, self.temperature = k, temperature
+
+    def fit_draw(self, train: Labelled, val: Labelled, drawn: Tensor, shared: None, seed: int) -> dict[str, Tensor]:
+        return {"bank": train.features["embedding"][drawn], "labels": train.labels[drawn]}
+
+    def predict_draw(self, tensors: dict[str, Tensor], features: Features) -> Tensor:
+        num_classes = int(tensors["labels"].max()) + 1  # every class has labels
+        return predict(tensors["bank"], tensors["labels"], features["embedding"], num_classes, self.k, self.temperature)
+
+
+def check(k: int, temperature: float) -> None:
+    """Raises UserError unless these can be the k and the temperature of a vote."""
+    if not 1 <= k <= 1_000_000:
+        raise UserError(f"k must be in 1..1,000,000, got {k}")
+    if not 0 < temperature < math.inf:
+        raise UserError(f"temperature must be above 0 and finite, got {temperature}")
 
 
 def predict(bank: Tensor, labels: Tensor, queries: Tensor, num_classes: int, k: int, temperature: float, block: int = 500) -> Tensor:
@@ -54,14 +80,20 @@ def predict(bank: Tensor, labels: Tensor, queries: Tensor, num_classes: int, k: 
 
 @torch.no_grad()
 def votes(bank: Tensor, labels: Tensor, queries: Tensor, num_classes: int, k: int, temperature: float, block: int = 500) -> Tensor:
-    """(Q, K) votes for each class on queries (Q, D), from a bank (N, D) with labels (N,).
+    """(Q, K) votes for each class on queries (Q, D), from a bank (N, D) with labels (N,)."""
+    found = []
+    for weight, positions in nearest(bank, queries, k, temperature, block):
+        found.append(torch.zeros(len(weight), num_classes, device=bank.device).scatter_add_(1, labels[positions], weight))
+    return torch.cat(found)
 
-    Each of the k nearest by cosine votes for its class with weight exp(cosine / temperature), up to a common factor. k is capped at N.
+
+@torch.no_grad()
+def nearest(bank: Tensor, queries: Tensor, k: int, temperature: float, block: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weights and positions of the k nearest by cosine in a bank (N, D), for blocks of queries (Q, D): (block, k) each, the nearest first.
+
+    A weight is exp(cosine / temperature), up to a factor of each query's own. k is capped at N.
     """
     bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
-    found = []
     for part in queries.split(block):
-        cosine, nearest = (part @ bank.T).topk(min(k, len(bank)), dim=1)  # (block, k)
-        weight = ((cosine - cosine[:, :1]) / temperature).exp()  # relative to the nearest: no temperature underflows
-        found.append(torch.zeros(len(part), num_classes, device=bank.device).scatter_add_(1, labels[nearest], weight))
-    return torch.cat(found)
+        cosine, positions = (part @ bank.T).topk(min(k, len(bank)), dim=1)
+        yield ((cosine - cosine[:, :1]) / temperature).exp(), positions  # relative to the nearest: no temperature underflows

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
+from ssl_mnist.training.device import Device
 
 
 class Linear(Probe):
@@ -73,7 +74,7 @@ class LinearMap(Linear):
             raise UserError(f"cells must be in 1..28, got {cells}")
         self.cells, self.feature, self.suffix = cells, f"map_{cells}", ""
 
-    def adapt(self, encoder: Encoder) -> None:
+    def adapt(self, encoder: Encoder, device: Device) -> None:
         map_shape = encoder.map_shape()
         assert map_shape is not None
         cells = next(size for size in range(self.cells, 0, -1) if size == 1 or map_shape[0] * size**2 <= MAX_COLUMNS)

@@ -17,6 +17,7 @@ from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Fitted, Labelled, Probe
 from ssl_mnist.evaluate.features import FeatureStore
 from ssl_mnist.evaluate.kept import Kept
+from ssl_mnist.training.device import Device
 
 FIT = ("tensors", "val", "facts", "warnings")  # what is kept of a fitted probe
 
@@ -43,13 +44,13 @@ def score_titles(probes: Mapping[str, Probe], tta: int) -> dict[str, str]:
     return {f"{name}{suffix(tta)}": f"{title}{extra}" for probe in probes.values() for name, title in probe.titles().items()}
 
 
-def applicable(probes: Mapping[str, Probe], encoder: Encoder) -> dict[str, Probe]:
+def applicable(probes: Mapping[str, Probe], encoder: Encoder, device: Device) -> dict[str, Probe]:
     """Those that the encoder has the features for, fitted to the size of its feature map. Raises UserError where there is none."""
     found = {name: probe for name, probe in probes.items() if encoder.has_map or not probe.feature.startswith("map")}
     if not found:
         raise UserError("evaluation: no probe fits this encoder, which has no feature map; evaluation=standard has others")
     for probe in found.values():
-        probe.adapt(encoder)
+        probe.adapt(encoder, device)
     return found
 
 
@@ -97,6 +98,7 @@ def evaluate(
         split, shown, shown_features = "val", dataset.val, val.features
         classes_of_first = fitted[first].val[primary]
 
+    draws = {f"{name}{end}": {"draws": len(found)} for each in fitted.values() for name, found in each.val.items() if found.ndim > 1}
     confusion = confusion_matrix(_labels(shown), classes_of_first.view(-1, len(shown))[0], len(classes))
     true, mistaken, count = most_confused(confusion)
     scores |= {
@@ -104,7 +106,7 @@ def evaluate(
         f"{split}/per_class_accuracy": (confusion.diagonal() / confusion.sum(1)).tolist(),
         f"{split}/most_confused": f"{classes[true]} taken for {classes[mistaken]}, {count} times" if count else "none",
         "scores": {
-            f"{part}/{name}_accuracy": {"title": title, "higher_is_better": True}
+            f"{part}/{name}_accuracy": {"title": title, "higher_is_better": True} | draws.get(name, {})
             for part in (["test"] if read_test else []) + ["val"]
             for name, title in titles.items()
         },

@@ -36,8 +36,8 @@ class SimCLR(Method):
 
     def __init__(self, encoder: Encoder, temperature: float, hidden_dim: int, projection_dim: int) -> None:
         super().__init__(encoder)
-        if not 0 < temperature < math.inf:
-            raise UserError(f"method.temperature must be above 0 and finite, got {temperature}")
+        if not 1e-8 <= temperature < math.inf:  # NTXentLoss refuses less
+            raise UserError(f"method.temperature must be at least 1e-8 and finite, got {temperature}")
         check_width("method.hidden_dim", hidden_dim)
         check_width("method.projection_dim", projection_dim)
         self.projector = mlp([encoder.dim, hidden_dim, projection_dim])
