@@ -88,6 +88,8 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     batch_size = min(pretraining["batch_size"], len(dataset.to_pretrain))
     if batch_size < pretraining["batch_size"] and _names(settings["overrides"], "pretrain.batch_size"):
         raise UserError(f"pretrain.batch_size must be at most the {batch_size:,} training images, got {pretraining['batch_size']:,}")
+    if pretraining["keep"] == "best_knn" and spec.classes is None:
+        raise UserError("pretrain.keep=best_knn goes by labels of val, and the images have none; pretrain.keep=best_rankme needs none")
     distributed.check(batch_size, ranks)
     num_steps = pretraining["epochs"] * steps_per_epoch(dataset.to_pretrain, batch_size)
     optimizer, schedule = make_optimizer(_factory(settings["optimizer"]), method, num_steps, round(pretraining["warmup"] * num_steps))

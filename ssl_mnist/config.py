@@ -37,6 +37,9 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive
     "pretrain.batch_size": (2, 1_000_000),
     "pretrain.warmup": (0, 1),
     "pretrain.log_every": (1, 1_000_000),
+    "health.every_epochs": (0, 1_000_000),
+    "health.num_images": (50, 10_000),
+    "health.num_pairs": (50, 10_000),
     "optimizer.lr": (POSITIVE, 1_000_000),
     "optimizer.weight_decay": (0, 1_000_000),
     "optimizer.momentum": (0, 1),
@@ -49,12 +52,14 @@ KNOWN_MODULES = ("ssl_mnist", "torch", "torchvision", "lightly", "timm", "sklear
 CHOICES = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("auto", "32", "bf16-mixed"),
+    "pretrain.keep": ("last", "best_knn", "best_rankme"),
     "tracking.mode": ("auto", "online", "offline", "disabled"),
 }
 # Settings that change no score. `device`, `precision` and the data's place enter an identity as what they became.
 NO_RESULT = (
     *("tracking", "checkpoint", "allow_targets", "choices", "overrides", "objective"),
     *("device", "devices", "precision", "threads", "pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
+    *("health.num_pairs", "health.stop_on_collapse"),
     *("data._target_", "data.root", "data.fallback", "data.path", "data.cache", "data.device_limit_gb", "data.allow_broken", "data.known"),
 )
 # Code that makes no result: what reads, draws, sends or says it.
@@ -130,7 +135,7 @@ def check(settings: Mapping[str, Any]) -> None:
     for key in (*known, *GROUPS):
         if key not in settings:
             raise UserError(f"{key} cannot be removed")
-    for key in ("pretrain", "checkpoint", "tracking"):
+    for key in ("pretrain", "health", "checkpoint", "tracking"):
         if not isinstance(settings[key], dict):
             raise UserError(f"{key} holds settings of its own, such as {key}.{next(iter(known[key]))}, and cannot be {settings[key]!r}")
         _check_keys(key, settings[key], known[key])
@@ -158,6 +163,8 @@ def check(settings: Mapping[str, Any]) -> None:
         if value is not None and not low <= value <= high:
             bounds = f"at most {high:g}" if value > high else "above 0" if low == POSITIVE else f"at least {low:g}"
             raise UserError(f"{key} must be {bounds}, got {value}")
+    if settings["pretrain"]["keep"] != "last" and not settings["health"]["every_epochs"]:
+        raise UserError(f"pretrain.keep={settings['pretrain']['keep']} goes by what health measures; set health.every_epochs above 0")
     threads = settings["threads"]
     if threads != "auto" and (type(threads) is not int or not 1 <= threads <= 1024):
         raise UserError(f"threads must be auto or a whole number above 0, got {threads!r}")
@@ -347,7 +354,8 @@ def identity(settings: Mapping[str, Any], device: str, precision: str, data: str
 
     Returns `identity` (16 hex digits), `identity_parts`, and `resolved`, what `auto` became.
     """
-    kept = {key: value for key, value in flat(settings).items() if not any(key == no or key.startswith(f"{no}.") for no in NO_RESULT)}
+    without = (*NO_RESULT, "health") if settings["pretrain"]["keep"] == "last" else NO_RESULT  # else health says which epoch is evaluated
+    kept = {key: value for key, value in flat(settings).items() if not any(key == no or key.startswith(f"{no}.") for no in without)}
     timm = ("timm",) if settings["encoder"]["_target_"].endswith(".Timm") else ()
     parts = {
         "settings": kept,

@@ -1,7 +1,9 @@
 """run(): build objects from the settings, pretrain, evaluate, record, draw."""
 
+import copy
 import json
 import logging
+import math
 import os
 import platform
 import signal
@@ -89,11 +91,14 @@ def _make(
         raise UserError(f"{shown(out.files.folder)} holds no checkpoint from which a longer run can go on; choose another hydra.run.dir")
     out.files.write_run(wandb=out.tracker.facts())
     _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads, out)
-    history, training = _train(experiment, found, out)
-    evaluation, probing = _evaluate(experiment, settings, what["identity"], out)
+    trained = _train(experiment, settings, found, out)
+    history = trained.history
+    evaluation, probing = _evaluate(experiment, trained.encoder, settings, what["identity"], out)
     summary = (
         evaluation.scores
-        | _costs(experiment, history, {"pretrain": training, "evaluate": probing, "": time.perf_counter() - started})
+        | {"warnings": [*trained.warnings, *evaluation.warnings]}
+        | _costs(experiment, history, {"pretrain": trained.seconds, "evaluate": probing, "": time.perf_counter() - started})
+        | trained.health
         | _facts(experiment, settings, what, evaluation)
     )
     out.files.summary(summary)
@@ -156,14 +161,26 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
     out.console.stage(f"train   {choices['method']}, {steps} on {experiment.device}")
 
 
-def _train(experiment: "Experiment", found: dict[str, Any] | None, out: _Outputs) -> tuple[list[dict[str, float]], float]:
-    """Pretrain, from the checkpoint that was found on; returns the rows of metrics and the seconds it took, in all tries together.
+class _Trained(NamedTuple):
+    """What came of pretraining."""
 
-    A signal ends it after the step, with a checkpoint: raises Stopped.
+    history: list[dict[str, float]]  # the rows of metrics
+    seconds: float  # that it took, in all tries together
+    encoder: "Encoder"  # that is evaluated: of the epoch that pretrain.keep names
+    health: dict[str, Any]  # of that epoch, for the summary
+    warnings: list[str]
+
+
+def _train(experiment: "Experiment", settings: Mapping[str, Any], found: dict[str, Any] | None, out: _Outputs) -> _Trained:
+    """Pretrain, from the checkpoint that was found on.
+
+    A signal ends it after the step, with a checkpoint: raises Stopped. Raises UserError at a collapse, if health.stop_on_collapse.
     """
+    from ssl_mnist.evaluate.health import HEALTHY, MEASURES, Health, better, described, latest
     from ssl_mnist.training import state, stops
     from ssl_mnist.training.loop import steps
 
+    keep, health = settings["pretrain"]["keep"], Health(experiment, **settings["health"])
     progress, seconds = state.Progress(), 0.0
     if found:
         progress, seconds = state.restore(found, experiment), found["seconds"]
@@ -177,7 +194,7 @@ def _train(experiment: "Experiment", found: dict[str, Any] | None, out: _Outputs
     for row in history:
         if row["step"] > sent:
             out.tracker.log(row)
-    started = time.perf_counter() - seconds
+    started, collapse = time.perf_counter() - seconds, None
 
     def save() -> None:
         out.checkpoints.save(experiment, progress, metrics_bytes=out.files.sync_metrics(), seconds=time.perf_counter() - started)
@@ -185,17 +202,48 @@ def _train(experiment: "Experiment", found: dict[str, Any] | None, out: _Outputs
     with out.console.training(experiment.num_steps, progress.step) as show, stops.deferred() as stop:
         for metrics in steps(experiment, progress):
             if metrics is not None:
+                if health.is_due(metrics):
+                    epoch = round(metrics["epoch"])
+                    metrics |= health.measure(epoch)
+                    progress.best = better(keep, progress.best, metrics, epoch, experiment.method.representation())
+                    collapse = health.reason_to_stop(metrics)
                 history.append(metrics)
                 out.files.log(metrics)
                 if metrics["step"] > sent:
                     out.tracker.log(metrics)
                 show(metrics)
-            if experiment.ranks.any(bool(stop()), experiment.device.device):
+            if experiment.ranks.any(bool(stop() or collapse), experiment.device.device):
+                if collapse:  # without a checkpoint: a next try comes to this epoch's end again
+                    raise UserError(collapse)
                 save()
                 raise stops.Stopped(stop() or signal.SIGTERM, saved=True)
             if progress.step == experiment.num_steps or out.checkpoints.due():
                 save()
-    return history, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    encoder, epoch = _kept(experiment, keep, progress.best, out)
+    numbers = latest(history, epoch)
+    about: dict[str, Any] = {"pretrain/kept_epoch": epoch}
+    if not numbers:
+        return _Trained(history, seconds, encoder, about, [])
+    verdict = health.verdict(numbers)
+    out.console.say(f"health  {verdict.words}\n        {described(numbers)}")
+    about |= {
+        **{name: value for name, value in numbers.items() if not math.isnan(value)},
+        "health/verdict": verdict.words,
+        "health/measures": MEASURES,
+    }
+    return _Trained(history, seconds, encoder, about, [] if verdict.words == HEALTHY else [f"pretraining: {verdict.words}"])
+
+
+def _kept(experiment: "Experiment", keep: str, best: dict[str, Any] | None, out: _Outputs) -> tuple["Encoder", int]:
+    """The encoder that is evaluated, and its epoch: the last one's, or what was kept of the best. Heads stay those of the last epoch."""
+    encoder = experiment.method.representation()
+    if best is None:
+        return encoder, experiment.epochs
+    out.console.say(f"kept    the encoder of epoch {best['epoch']} of {experiment.epochs} (pretrain.keep={keep})")
+    encoder = copy.deepcopy(encoder)
+    encoder.load_state_dict(best["weights"])
+    return encoder, best["epoch"]
 
 
 def _follow(experiment: "Experiment") -> dict[str, Any]:
@@ -214,11 +262,13 @@ def _follow(experiment: "Experiment") -> dict[str, Any]:
     return {}
 
 
-def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: str, out: _Outputs) -> tuple["Evaluation", float]:
+def _evaluate(
+    experiment: "Experiment", encoder: "Encoder", settings: Mapping[str, Any], identity: str, out: _Outputs
+) -> tuple["Evaluation", float]:
     """Freeze and save the encoder, probe it; returns the scores and the seconds it took."""
     from ssl_mnist.checkpoint import save_encoder
 
-    encoder = experiment.method.representation().requires_grad_(False).eval()
+    encoder.requires_grad_(False).eval()
     path = out.files.folder / ENCODER
     save_encoder(encoder, path, settings["choices"]["method"], identity)
     out.console.stage("probe   the frozen encoder")
@@ -335,6 +385,7 @@ def _figures(
     import torch
 
     from ssl_mnist import data, plots
+    from ssl_mnist.evaluate.health import MEASURES, latest
     from ssl_mnist.evaluate.project import nearest, project
     from ssl_mnist.label_curves import label_curves
     from ssl_mnist.training.seeds import seed_for
@@ -389,6 +440,8 @@ def _figures(
         yield "the classes", distribution
     yield "the augmentation", views
     yield "training", lambda: plots.of_training(history, experiment.method.chance)
+    if latest(history, None):
+        yield "health", lambda: {"health": plots.health(history, MEASURES)}
     if classes is not None:
         yield "the first probe", primary
         yield "few labels", few_labels

@@ -21,7 +21,7 @@ PROJECT = "ssl-mnist"  # where neither tracking.project nor WANDB_PROJECT nor wa
 MAX_TAG = 64  # characters, W&B's limit
 
 _FIELDS = {"project": "project", "entity": "entity", "group": "run_group", "name": "run_name", "notes": "run_notes", "tags": "run_tags"}
-_AXES = {"step": None, "epoch": None, "pretrain/*": "step", "pretrain/epoch_loss": "epoch"}
+_AXES = {"step": None, "epoch": None, "pretrain/*": "step", "pretrain/epoch_loss": "epoch", "health/*": "epoch"}
 
 _no_server: str | None = None  # why no server is waited for again in this process
 

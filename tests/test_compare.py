@@ -240,6 +240,7 @@ SUMMARY |= {f"{key} [5]": edited(**{key: [5]}) for key in ("primary", "data__sou
 SUMMARY |= {"nan": edited(test__linear_accuracy=float("nan")), "1.7": edited(test__linear_accuracy=1.7), "huge": edited(seconds=10**400),
             "true": edited(test__linear_accuracy=True), "a score of another form": edited(scores={"test/linear_accuracy": "linear"}),
             "a score of no split": edited(scores={"linear": {"title": "x", "higher_is_better": True}}), "seed true": edited(seed=True),
+            "health text": edited(health__std="x"), "verdict 5": edited(health__verdict=5), "measures": edited(health__measures={"std": 5}),
             "confused 5": edited(test__most_confused=5), "no images": edited(data__test_size=0)}  # fmt: skip
 BROKEN = [("run.json", how) for how in [*ANY, *RECORD]] + [("summary.json", how) for how in [*ANY, *SUMMARY]]
 
@@ -513,6 +514,19 @@ def test_a_thousand_classes_are_drawn_by_the_worst_twenty(tmp_path):
     assert f"{names[19]}: {50.95:.2f} %" in page and f"{names[20]}:" not in page
 
 
+def test_verdicts_on_pretraining(tmp_path):
+    """All seeds' verdicts, the epochs that were kept, and the means of what was measured; no section where nothing was."""
+    for seed in range(2):
+        found = {"health/verdict": "collapsed: so" if seed else "healthy", "pretrain/kept_epoch": 4 + seed}
+        measures = {"health/std": 0.5 + seed, "health/measures": {"std": "deviation"}}
+        finished_run(tmp_path / "a", f"{seed}", ["method=simclr", f"seed={seed}"], 0.9, **found, **measures)
+        finished_run(tmp_path / "b", f"{seed}", ["method=simclr", f"seed={seed}"], 0.9)
+    text = Tags(page_of(tmp_path / "a")).text
+    assert "Did pretraining work?" in text and "healthy (seed 0); collapsed: so (seed 1)" in text
+    assert "epochdeviationsimclr2" in text and "4 to 51Measured" in text
+    assert "Did pretraining work?" not in page_of(tmp_path / "b")
+
+
 # text from files
 
 
@@ -522,6 +536,7 @@ def test_nothing_from_a_file_or_folder_becomes_a_tag(tmp_path):
     about = {f"{split}/linear_accuracy": {"title": evil, "higher_is_better": True} for split in ("test", "val")}
     for number, method in enumerate((evil, "'\"><script>alert(2)</script>")):
         changes = {"data/source": evil, "data/classes": [evil] * 10, "scores": about, "warnings": [evil], "test/most_confused": evil}
+        changes |= {"health/verdict": evil, "health/measures": {evil: evil}, f"health/{evil}": 1.0}
         changes |= {"versions/ssl_mnist": evil, "machine/processor": evil, "versions/torch": evil}
         record = {"command": evil, "started": evil, "settings": {"seed": 0, evil: f"{evil}{number}"}, "choices": {"method": method}}
         record |= {"git": {"commit": evil}}

@@ -327,7 +327,7 @@ def identity_of(*overrides, device="cpu", precision="32", data="d", threads=1):
     "override",
     ["seed=1", "optimizer.lr=1e-2", "pretrain.epochs=3", "pretrain.batch_size=64", "pretrain.warmup=0", "encoder=mlp", "augmentation=none",
      "augmentation.affine.degrees=3.0", "method=rotation", "evaluation=quick", "evaluation.knn.k=5", "evaluation.tta=1",
-     "evaluation.test=false", "data.spec.mean=[0.5]", "data.num_val=400"],
+     "evaluation.test=false", "data.spec.mean=[0.5]", "data.num_val=400", "pretrain.keep=best_rankme"],
 )  # fmt: skip
 def test_what_changes_a_score_is_in_the_identity(override):
     assert identity_of(override)["identity"] != identity_of()["identity"]
@@ -336,10 +336,17 @@ def test_what_changes_a_score_is_in_the_identity(override):
 @pytest.mark.parametrize(
     "override",
     ["tracking.mode=disabled", "tracking.name=x", "objective=val/knn_accuracy", "device=cpu", "precision=32", "threads=2",
-     "pretrain.log_every=5", "evaluation.cache=false", "evaluation.num_points=60", "hydra.run.dir=elsewhere"],
+     "pretrain.log_every=5", "evaluation.cache=false", "evaluation.num_points=60", "hydra.run.dir=elsewhere",
+     "health.every_epochs=0", "health.num_images=60", "health.stop_on_collapse=true"],
 )  # fmt: skip
 def test_what_changes_no_score_is_not(override):
     assert identity_of(override)["identity"] == identity_of()["identity"]
+
+
+def test_what_chooses_the_epoch_that_is_evaluated_is_in_the_identity():
+    best = identity_of("pretrain.keep=best_knn")["identity"]
+    for override, same in {"num_images=60": False, "every_epochs=2": False, "num_pairs=60": True, "stop_on_collapse=true": True}.items():
+        assert (identity_of("pretrain.keep=best_knn", f"health.{override}")["identity"] == best) is same, override
 
 
 def test_the_identity_holds_what_auto_became_and_where_it_ran():

@@ -98,6 +98,20 @@ def test_what_ends_one_ends_all_and_it_goes_on(signum, tmp_path):
     assert (tmp_path / "run" / "encoder.pt").read_bytes() == (tmp_path / "whole" / "encoder.pt").read_bytes()
 
 
+@pytest.mark.slow
+def test_a_collapse_ends_all_ranks_and_the_first_one_keeps_the_best_epoch(tmp_path):
+    """Only rank 0 measures; the others wait for it, and end with it."""
+    words = ("devices=2", *RUN[:-1], "method=autoencoder")
+    ended = command(*words, "method.code_dim=1", "health.stop_on_collapse=true", "hydra.run.dir=ended", cwd=tmp_path)
+    assert ended.returncode == 1 and "(epoch 1); with health.stop_on_collapse=false" in ended.stderr, ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    kept = command(*words, "pretrain.keep=best_rankme", "hydra.run.dir=kept", cwd=tmp_path)
+    assert kept.returncode == 0, kept.stderr
+    rows = [json.loads(line) for line in (tmp_path / "kept" / "metrics.jsonl").read_text().splitlines()]
+    ranks = {round(row["epoch"]): row["health/effective_rank"] for row in rows if "health/std" in row}
+    assert len(ranks) == 3 and summary_of(tmp_path / "kept")["pretrain/kept_epoch"] == max(ranks, key=ranks.get)
+
+
 def test_devices_are_of_one_run_on_the_command_line(tmp_path):
     result = command("-m", "devices=2", "seed=0,1", cwd=tmp_path)
     assert result.returncode == 1 and result.stderr.strip().startswith("ssl_mnist: several devices are for one run")

@@ -148,6 +148,18 @@ def test_a_history_without_rows_or_without_a_learning_rate():
     assert set(plots.of_training([{"epoch": 1.0, "pretrain/loss": 1.0}])) == {"loss"}
 
 
+def test_a_panel_a_measure_of_health_with_the_projection_beside_it():
+    rows = [{"epoch": 0.5, "pretrain/loss": 1.0}]
+    rows += [{"epoch": e, "health/rank": 40.0 + e, "health/projection_rank": 9.0, "health/std": 0.2} for e in (1.0, 2.0)]
+    figure = plots.health(rows, {"rank": "effective rank", "std": "deviation", "knn": "k-NN"})
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["effective rank", "deviation"]
+    lines = [{line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines} for axes in shown]
+    assert lines[0] == {"embedding": ([1.0, 2.0], [41.0, 42.0]), "projection": ([1.0, 2.0], [9.0, 9.0])}
+    assert lines[1] == {"embedding": ([1.0, 2.0], [0.2, 0.2])}
+    assert [axes.get_legend() is not None for axes in shown] == [True, False]
+
+
 def test_series_share_a_panel_up_to_a_factor_of_ten():
     tops = {"a": 0.1, "similarity": 1.0, "b": 0.099, "nan": math.nan, "zero": 0.0}
     series = {name: ([0, 1], [-top, top / 2]) for name, top in tops.items()}

@@ -49,6 +49,7 @@ th:first-child, td:first-child { text-align: left; white-space: normal; }
 .short { max-width: min(12rem, 40vw); }
 thead th { white-space: normal; vertical-align: bottom; min-width: 4.5rem; }
 .settings td { white-space: normal; max-width: 20rem; overflow-wrap: anywhere; }
+td.words { white-space: normal; min-width: 16rem; text-align: left; }
 td.best { background: var(--best); font-weight: 600; }
 tfoot td { color: var(--soft); border-bottom: 0; position: sticky; bottom: 0; background: var(--paper); }
 thead th { position: sticky; top: 0; background: var(--paper); }
@@ -98,6 +99,7 @@ def page(comparison: Comparison) -> str:
         parts += [
             _few_labels(comparison),
             _losses(groups),
+            _health(groups),
             _classes(comparison),
             _effects(comparison),
             _confusions(comparison),
@@ -449,6 +451,38 @@ def _losses(groups: dict[str, list[Run]]) -> str:
     first = f"the first {MAX_CURVES} of {len(groups)} configurations, " if len(groups) > MAX_CURVES else ""
     note = f"Each method has a loss and an axis of its own; {first}the first seed of each. The axes do not begin at 0."
     return f"<h2>Pretraining loss</h2>{wide}{''.join(panels)}</div><p class=soft>{note}</p>"
+
+
+def _health(groups: dict[str, list[Run]]) -> str:
+    """What pretraining made of the encoder that was evaluated: the verdicts of all seeds, and means of the measures."""
+    having = {name: [run for run in runs if run.summary.get("health/verdict")] for name, runs in groups.items()}
+    having = {name: runs for name, runs in having.items() if runs}
+    if not having:
+        return ""
+    summaries = [run.summary for runs in having.values() for run in runs]
+    titles: dict[str, str] = {}
+    for summary in summaries:
+        titles |= summary.get("health/measures") or {}
+    titles = {f"health/{name}": title for name, title in titles.items() if any(f"health/{name}" in summary for summary in summaries)}
+    rows = []
+    for name, runs in having.items():
+        seeds: dict[str, list[str]] = {}
+        for run in runs:
+            seeds.setdefault(run.summary["health/verdict"], []).append(str(run.seed))
+        words = [told if len(seeds) == 1 else f"{told} (seed {', '.join(those[:5])})" for told, those in seeds.items()]
+        epochs = sorted({run.summary["pretrain/kept_epoch"] for run in runs if is_finite(run.summary.get("pretrain/kept_epoch"))})
+        cells = [f"<td>{_name(name)}</td><td>{len(runs)}</td><td class=words>{_e('; '.join(words))}</td>"]
+        cells.append(f"<td>{' to '.join(f'{epoch:g}' for epoch in dict.fromkeys([*epochs[:1], *epochs[-1:]])) or '-'}</td>")
+        for key in titles:
+            values = [run.summary[key] for run in runs if key in run.summary]
+            cells.append(f"<td>{f'{sum(values) / len(values):.4g}' if values else '-'}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    note = (
+        "Measured on embeddings of held-out images, after the epoch whose encoder was evaluated; means over seeds. "
+        "The k-NN looks at labels of val, which no training step sees."
+    )
+    table = _table(["configuration", "n", "verdict", "epoch", *titles.values()], rows, "Health")
+    return f"<h2>Did pretraining work?</h2>{table}<p class=soft>{note}</p>"
 
 
 def _per_class(run: Run, split: str) -> list[float] | None:

@@ -202,7 +202,12 @@ def _check_summary(content: dict[str, Any]) -> None:
             raise _Broken(f"has a {key} that is not a number")
         if key in ("data/train_size", "data/val_size", "data/test_size") and not (is_finite(value) and value > 0):
             raise _Broken(f"has a {key} that is not a number of images")
-        if key.endswith(("/most_confused", "primary")) and not isinstance(value, str):
+        if key == "health/measures":
+            if not (isinstance(value, dict) and all(isinstance(title, str) for title in value.values())):
+                raise _Broken(f"has {key} that are not titles by name")
+        elif key.startswith("health/") and key != "health/verdict" and not is_finite(value):
+            raise _Broken(f"has a {key} that is not a number")
+        if key.endswith(("/most_confused", "primary", "health/verdict")) and not isinstance(value, str):
             raise _Broken(f"has a {key} that is not a text")
         if key in ("warnings", "data/classes") and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
             raise _Broken(f"has {key} that are not a list of texts")

@@ -31,6 +31,9 @@ class Autoencoder(Method):
         self.code = nn.Linear(encoder.dim, code_dim)
         self.decoder = nn.Sequential(nn.Linear(code_dim, encoder.dim), nn.ReLU(inplace=True), encoder.decoder())
 
+    def project(self, embeddings: Tensor) -> Tensor:
+        return self.code(embeddings)
+
     def reconstruct(self, views: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), both in [0, 1]."""
         return self.decoder(self.code(self.encoder(views)))

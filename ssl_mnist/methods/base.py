@@ -45,6 +45,13 @@ class Method(nn.Module):
         """What is evaluated and saved: the encoder, unless a method has a better one, such as a teacher's."""
         return self.encoder
 
+    def project(self, embeddings: Tensor) -> Tensor | None:
+        """What the loss looks at, (B, P), made from embeddings (B, D) of `representation()`: a projection or a code. None: no such thing.
+
+        `evaluate/health.py` measures it, since there a collapse shows first.
+        """
+        return None
+
     def figures(self, images: Tensor) -> "dict[str, Figure]":
         """Figures of the method at work on images (N, C, H, W) in [0, 1]; called in eval mode, without gradients."""
         return {}

@@ -44,8 +44,11 @@ class SimCLR(Method):
         self.criterion = NTXentLoss(temperature=temperature, gather_distributed=True)  # negatives of all ranks, where there are several
 
     def forward(self, images: Tensor, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        z0, z1 = self.projector(self.encoder(torch.cat(views))).chunk(2)  # (B, P) each
+        z0, z1 = self.project(self.encoder(torch.cat(views))).chunk(2)  # (B, P) each
         return {"z0": z0, "z1": z1}
+
+    def project(self, embeddings: Tensor) -> Tensor:
+        return self.projector(embeddings)
 
     def loss(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         z0, z1 = outputs["z0"], outputs["z1"]

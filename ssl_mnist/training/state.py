@@ -37,6 +37,7 @@ class Progress:
     pending: list[dict[str, Tensor]] = field(default_factory=list)  # terms of the steps since the last row of metrics
     epoch_losses: list[float] = field(default_factory=list)  # of the steps of this epoch before those
     last: str = "none yet"  # the last row of metrics, in words
+    best: dict[str, Any] | None = None  # where pretrain.keep wants it, the best epoch's encoder so far: `epoch`, `value`, `weights`
 
 
 class Checkpoints:
@@ -133,4 +134,4 @@ def restore(content: dict[str, Any], experiment: "Experiment") -> Progress:
         group["lr"] = base * factor(content["step"])
     device = experiment.device.device
     pending = [{name: value.to(device) for name, value in terms.items()} for terms in content["pending"]]
-    return Progress(content["step"], pending, content["epoch_losses"], content["last"])
+    return Progress(content["step"], pending, content["epoch_losses"], content["last"], content["best"])
