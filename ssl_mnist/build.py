@@ -11,13 +11,17 @@ from hydra.utils import instantiate
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ssl_mnist import config
 from ssl_mnist.augment import Augmentation
 from ssl_mnist.data import Dataset, ImageSpec, KnownSpec, class_counts, steps_per_epoch
+from ssl_mnist.data.download import no_download
 from ssl_mnist.data.spec import checked
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Probe
 from ssl_mnist.evaluate.protocol import applicable, score_titles
+from ssl_mnist.evaluate.study import Study
+from ssl_mnist.evaluate.transfer import suited
 from ssl_mnist.methods import Method
 from ssl_mnist.training import distributed
 from ssl_mnist.training.device import Device
@@ -41,6 +45,7 @@ class Experiment:
     optimizer: Optimizer
     schedule: LRScheduler
     probes: dict[str, Probe]  # those that the data and the encoder have what they need for
+    studies: dict[str, Study]
     left_out: list[str]  # what is not evaluated, and why
     device: Device
     seed: int
@@ -76,12 +81,15 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     if ranks.num > 1 and device.device.type == "cuda":
         method = torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)
     device.place(method)
+    studies = make_studies(settings)
     probes = applicable(make_probes(settings), encoder, device)
     check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
 
     if dataset is None:
         dataset = make_dataset(settings, device)
     probes, left_out = fitting(probes, dataset, settings["overrides"])
+    studies, others_left_out = fitting_studies(studies, dataset)
+    left_out += others_left_out
     if spec.classes is not None:
         check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
     pretraining = settings["pretrain"]
@@ -102,6 +110,7 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
         optimizer=optimizer,
         schedule=schedule,
         probes=probes,
+        studies=studies,
         left_out=left_out,
         device=device,
         seed=settings["seed"],
@@ -121,14 +130,52 @@ def make_dataset(settings: Mapping[str, Any], device: Device) -> Dataset:
 
 def make_probes(settings: Mapping[str, Any]) -> dict[str, Probe]:
     """The probes of the group `evaluation`, by name."""
-    probes = {}
+    return {name: each for name, each in _evaluation(settings).items() if isinstance(each, Probe)}
+
+
+def make_studies(settings: Mapping[str, Any]) -> dict[str, Study]:
+    """The studies of the group `evaluation`, by name. Raises UserError for one that names a probe or a data set which there is not."""
+    made = _evaluation(settings)
+    probes = [name for name, each in made.items() if isinstance(each, Probe)]
+    studies = {name: each for name, each in made.items() if isinstance(each, Study)}
+    for name, study in studies.items():
+        study.check(probes)
+        for other in study.data:
+            try:
+                config.check(config.compose(f"data={other}"))
+            except UserError as error:
+                raise UserError(f"evaluation.{name}.data names {other}: {error}") from error
+    return studies
+
+
+def _evaluation(settings: Mapping[str, Any]) -> dict[str, Probe | Study]:
+    made = {}
     for name, node in settings["evaluation"].items():
         if isinstance(node, dict):
             plain = {key: value for key, value in node.items() if key not in PARTIAL}
             parts = {key: _factory(node[key]) for key in PARTIAL if key in node}  # what they are made for is known to the probe alone
-            probes[name] = _make(f"evaluation.{name}", plain, Probe, **parts)
-            probes[name].name = name
-    return probes
+            made[name] = _make(f"evaluation.{name}", plain, Probe | Study, **parts)
+            made[name].name = name
+    return made
+
+
+def read_others(studies: Mapping[str, Study], dataset: Dataset, device: Device) -> tuple[dict[str, Dataset], list[str]]:
+    """The other data sets that studies need, by name, as an encoder for `dataset` takes them; and why some are left out.
+
+    They are read from where their files are, and never downloaded.
+    """
+    found: dict[str, Dataset] = {}
+    left_out = []
+    for name, study in studies.items():
+        for other in study.data:
+            node = config.compose(f"data={other}")["data"]
+            stopping = {"fallback": "error"} if "fallback" in node else {}  # no other data in its place
+            try:
+                with no_download():
+                    found[other] = suited(make_dataset({"data": node | stopping}, device), dataset)
+            except UserError as error:
+                left_out.append(f"{name} to {other}: {error}")
+    return found, left_out
 
 
 def fitting(probes: Mapping[str, Probe], dataset: Dataset, overrides: Sequence[str]) -> tuple[dict[str, Probe], list[str]]:
@@ -153,6 +200,13 @@ def fitting(probes: Mapping[str, Probe], dataset: Dataset, overrides: Sequence[s
     if not found:
         raise UserError(left_out[0])
     return found, left_out
+
+
+def fitting_studies(studies: Mapping[str, Study], dataset: Dataset) -> tuple[dict[str, Study], list[str]]:
+    """The studies that the data set has what they need for, and why the others cannot be made."""
+    if dataset.spec.classes is None and studies:
+        return {}, [f"{', '.join(studies)}: the images have no labels"]
+    return dict(studies), []
 
 
 def _names(overrides: Sequence[str], key: str) -> bool:

@@ -46,7 +46,8 @@ def help_text(config_dirs: list[Path]) -> str:
         for path in sorted(folder.rglob("*.yaml")):
             group = "/".join(path.relative_to(folder).parent.parts)
             if group and group not in ("data/spec", "augmentation/kind", "augmentation/denoise") and path.stem != "settings":
-                groups.setdefault(f"+{group}" if group in ("search", "evaluation/probe") else group, set()).add(path.stem)
+                added = group in ("search", "evaluation/probe", "evaluation/study")
+                groups.setdefault(f"+{group}" if added else group, set()).add(path.stem)
     return HELP.format(groups="\n".join(f"{group}: {', '.join(sorted(groups[group]))}" for group in sorted(groups, key=_plain_first)))
 
 

@@ -322,7 +322,7 @@ def _no_setting(key: str, siblings: Sequence[str] | Mapping[str, Any] = ()) -> s
     for path in CONFIG_DIR.rglob("*.yaml"):
         group = ".".join(path.relative_to(CONFIG_DIR).parent.parts)
         content = yaml.safe_load(path.read_text()) or {}
-        if group == "evaluation.probe":
+        if group in ("evaluation.probe", "evaluation.study"):
             prefix = f"evaluation.{path.stem}."
         elif group in ("data.spec", "data.kind"):
             prefix = "data.spec."

@@ -160,13 +160,14 @@ def _progress(metrics: Mapping[str, float]) -> str:
 def score_table(summary: Mapping[str, Any]) -> str:
     """A run's scores, with the names, titles and order that `summary["scores"]` gives them, and its costs, as lines of text.
 
-    Accuracies are in %; ± is the standard deviation over draws, where a probe has several.
+    Accuracies are in %; ± is the standard deviation over draws, where a probe has several. Scores of another kind stand below them.
     """
     rows: dict[str, dict[str, str]] = {}  # score without its split -> its title and a cell for each split
     for key, about in summary["scores"].items():
         split, _, score = key.partition("/")
         deviation = summary.get(f"{key.removesuffix('_accuracy')}_std")
-        cell = f"{100 * summary[key]:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
+        cell = f"{100 * summary[key]:.2f}" if key.endswith("_accuracy") else f"{summary[key]:.4f}"
+        cell += "" if deviation is None else f" ± {100 * deviation:.2f}"
         rows.setdefault(score, {"title": about["title"]})[split] = cell
     splits = [split for split in SPLITS if any(split in row for row in rows.values())]
     first = max([34, *(len(row["title"]) for row in rows.values())]) + 2
@@ -185,7 +186,11 @@ def score_table(summary: Mapping[str, Any]) -> str:
         lines.append(line("accuracy (%)", {split: split for split in splits}))
     else:
         lines.append("no score: the images have no labels; figures/ shows the embeddings and their neighbours")
-    lines += [line(row["title"], row) for row in rows.values()]
+    lines += [line(row["title"], row) for score, row in rows.items() if score.endswith("_accuracy")]
+    other = {key.partition("/")[2]: about["higher_is_better"] for key, about in summary["scores"].items() if not key.endswith("_accuracy")}
+    for higher, head in ((False, "lower is better"), (True, "higher is better")):
+        of_kind = [line(row["title"], row) for score, row in rows.items() if other.get(score) is higher]
+        lines += [head, *of_kind] if of_kind else []
     if any("±" in cell for row in rows.values() for cell in row.values()):
         lines.append(f"{'':<{first}}  ± standard deviation over draws")
     notes = {}

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_mnist import __version__, config, record
 from ssl_mnist.claim import claim, extended, superseded
-from ssl_mnist.console import Console, score_table, shown
+from ssl_mnist.console import Console, say, score_table, shown
 from ssl_mnist.errors import UserError
 from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json, sha256
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ssl_mnist.build import Experiment
     from ssl_mnist.data import Dataset
     from ssl_mnist.encoders import Encoder
-    from ssl_mnist.evaluate import Evaluation, Probe
+    from ssl_mnist.evaluate import Evaluation, Probe, Study
     from ssl_mnist.tracking import Tracker
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.state import Checkpoints
@@ -104,7 +105,9 @@ def _make(
     out.files.summary(summary)
     out.tracker.summary(summary)
     out.console.say(f"\n{score_table(summary)}\n")
-    _draw(_figures(experiment, evaluation, history, settings["evaluation"]["num_points"]), out)
+    out.console.stage("draw    figures")
+    figures = _figures(experiment, evaluation, history, settings["evaluation"]["num_points"])
+    draw(figures, lambda name, figure: out.tracker.figure(name, out.files.figure(name, figure)))
     _hand_over(experiment, evaluation, what["identity"], out)
     out.files.end()
     if not settings["checkpoint"]["keep"]:
@@ -266,6 +269,7 @@ def _evaluate(
     experiment: "Experiment", encoder: "Encoder", settings: Mapping[str, Any], identity: str, out: _Outputs
 ) -> tuple["Evaluation", float]:
     """Freeze and save the encoder, probe it; returns the scores and the seconds it took."""
+    from ssl_mnist.build import read_others
     from ssl_mnist.checkpoint import save_encoder
 
     encoder.requires_grad_(False).eval()
@@ -273,26 +277,62 @@ def _evaluate(
     save_encoder(encoder, path, settings["choices"]["method"], identity)
     out.console.stage("probe   the frozen encoder")
     started = time.perf_counter()
-    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder)
+    others, left_out = read_others(experiment.studies, experiment.dataset, experiment.device)
+    for reason in left_out:
+        log.warning("WARNING not evaluated: %s", reason)
+    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder, experiment.studies, others)
     for warning in evaluation.warnings:
         log.warning("WARNING %s", warning)
     return evaluation, time.perf_counter() - started
 
 
-def probe(encoder: "Encoder", probes: Mapping[str, "Probe"], dataset: "Dataset", settings: Mapping[str, Any], folder: Path) -> "Evaluation":
-    """Evaluate a frozen encoder; its features and fitted probes are kept in `folder`, if the settings say so."""
+def probe(
+    encoder: "Encoder",
+    probes: Mapping[str, "Probe"],
+    dataset: "Dataset",
+    settings: Mapping[str, Any],
+    folder: Path,
+    studies: Mapping[str, "Study"] = MappingProxyType({}),
+    others: Mapping[str, "Dataset"] = MappingProxyType({}),
+) -> "Evaluation":
+    """Evaluate a frozen encoder; its features and fitted probes are kept in `folder`, if the settings say so.
+
+    others: the data sets that the studies need, by name.
+    """
     from ssl_mnist.checkpoint import encoder_hash
     from ssl_mnist.evaluate import FeatureStore, evaluate
     from ssl_mnist.evaluate.protocol import cells_of
+    from ssl_mnist.evaluate.study import Case, before_training, study
     from ssl_mnist.training.threads import limit_scikit_learn
 
     how = settings["evaluation"]
-    identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
-    store = FeatureStore(encoder, cells_of(probes), how["tta"], folder / "features" if how["cache"] else None, identity)
+
+    def stores(encoder: "Encoder", dataset: "Dataset") -> FeatureStore:
+        identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
+        return FeatureStore(encoder, cells_of(probes), how["tta"], folder / "features" if how["cache"] else None, identity)
+
+    store = stores(encoder, dataset)
     code = config.code_hashes(settings)
     fits = {name: _hash({"probe": how[name], "code": code, "seed": settings["seed"]}) for name in probes}
     with limit_scikit_learn():
-        return evaluate(probes, dataset, store, how["test"], fits)
+        evaluation = evaluate(probes, dataset, store, how["test"], fits)
+        evaluation.figures["few labels"] = lambda: _label_curves(evaluation, len(dataset.train))
+        if not studies:
+            return evaluation
+        for name, other in others.items():
+            if other.note:
+                say(f"        {name}: {other.note}")
+        case = Case(evaluation, dataset, store, lambda: stores(before_training(encoder, settings["seed"]), dataset), stores, fits, others)
+        return study(studies, case)
+
+
+def _label_curves(evaluation: "Evaluation", train_size: int) -> "dict[str, Figure]":
+    from ssl_mnist import plots
+    from ssl_mnist.label_curves import label_curves
+
+    ways = label_curves(evaluation.scores | {"data/train_size": train_size}, evaluation.split)
+    title = f"Accuracy by labels, {evaluation.split} (mean over draws, 95 % interval)"
+    return {"label_efficiency": plots.label_efficiency(ways, title)} if ways else {}
 
 
 def _hash(content: Any) -> str:
@@ -357,13 +397,12 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _draw(figures: Iterable[tuple[str, Callable[[], "dict[str, Figure]"]]], out: _Outputs) -> None:
+def draw(figures: Iterable[tuple[str, Callable[[], "dict[str, Figure]"]]], save: Callable[[str, "Figure"], Any]) -> None:
     """All figures. One that fails is a warning: the scores stand already."""
-    out.console.stage("draw    figures")
     for name, make in figures:
         try:
             for figure, drawn in make().items():
-                out.tracker.figure(figure, out.files.figure(figure, drawn))
+                save(figure, drawn)
         except Exception as error:
             log.warning("WARNING the figures of %s could not be drawn: %s", name, record.one_line(error))
             log.debug("", exc_info=True)
@@ -387,13 +426,11 @@ def _figures(
     from ssl_mnist import data, plots
     from ssl_mnist.evaluate.health import MEASURES, latest
     from ssl_mnist.evaluate.project import nearest, project
-    from ssl_mnist.label_curves import label_curves
     from ssl_mnist.training.seeds import seed_for
     from ssl_mnist.training.threads import limit_scikit_learn
 
     dataset, classes = experiment.dataset, experiment.spec.classes
     shown, scores, split = evaluation.shown, evaluation.scores, evaluation.split
-    facts = scores | data.sizes({"train": dataset.train}, classes)
     few, many = (data.random_part(shown, num) for num in (32, num_points))
 
     def distribution() -> "dict[str, Figure]":
@@ -431,11 +468,6 @@ def _figures(
         images = [torch.cat([shown.images[few[i : i + 1]], dataset.train.images[row]]) for i, row in enumerate(rows)]
         return {"nearest_neighbours": plots.nearest_neighbours([data.as_float(row) for row in images], split)}
 
-    def few_labels() -> "dict[str, Figure]":
-        ways = label_curves(facts, split)
-        title = f"Accuracy by labels, {split} (mean over draws, 95 % interval)"
-        return {"label_efficiency": plots.label_efficiency(ways, title)} if ways else {}
-
     if classes is not None:
         yield "the classes", distribution
     yield "the augmentation", views
@@ -444,10 +476,10 @@ def _figures(
         yield "health", lambda: {"health": plots.health(history, MEASURES)}
     if classes is not None:
         yield "the first probe", primary
-        yield "few labels", few_labels
     yield "the embeddings", projections
     yield "the neighbours", neighbours
     yield "the method", lambda: experiment.method.draw(data.as_float(shown.images[few]))
+    yield from evaluation.figures.items()
 
 
 def _tracked(settings: Mapping[str, Any], sweep: Path | None) -> dict[str, Any]:

@@ -433,6 +433,75 @@ def reconstructions(images: "Tensor", reconstructed: "Tensor", title: str = "Ima
     return image_grid([images, reconstructed], title, ["original", "reconstructed"])
 
 
+def robustness(corruptions: Mapping[str, Mapping[str, Any]], probes: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
+    """Accuracy against strength, a panel a corruption: solid lines for the encoder, dashed for the untrained one, a colour a probe.
+
+    corruptions: by name, what a `strength` is, its `strengths`, and the one that changes `none`; probes: by score, its `title`, accuracies
+    on the images as they are, `clean` and `untrained_clean`, and by corruption those at each strength, `accuracy` and `untrained`.
+    """
+    columns = min(4, len(corruptions))
+    rows = math.ceil(len(corruptions) / columns)
+    width = max(2.6 * columns, 5)
+    figure = Figure(figsize=(width, 2.5 * rows + 0.8), layout="constrained")
+    figure.suptitle(_wrap(title, 72 * width - 16, 11), fontsize=11)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(corruptions) :]:
+        axes.set_axis_off()
+    for axes, (name, about) in zip(grid.flat, corruptions.items(), strict=False):
+        x = range(len(about["strengths"]) + 1)
+        for i, probe in enumerate(probes.values()):
+            for kind, clean, dash, of in (("accuracy", "clean", "-", ""), ("untrained", "untrained_clean", "--", ", untrained encoder")):
+                y = [100 * value for value in (probe[clean], *probe[kind][name])]
+                label = f"{probe['title']}{of}"
+                axes.plot(x, y, dash, color=COLOURS[i % 10], label=label, marker="o", markersize=3, linewidth=1.5)
+        axes.set_title(_spaced(name), fontsize=10)
+        axes.set_xticks(x, [f"{value:g}" for value in (about["none"], *about["strengths"])], fontsize=8)
+        axes.set_xlabel(_wrap(about["strength"], 72 * width / columns - 40, 8), fontsize=8)
+        axes.tick_params(axis="y", labelsize=8)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("accuracy, %", fontsize=9)
+    grid[0, 0].set_ylim(0, 101)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 2 if columns < 4 else 4), frameon=False, fontsize=9)
+    return figure
+
+
+def reliability(diagrams: Mapping[str, Mapping[str, Any]], split: str) -> Figure:
+    """Accuracy against confidence, a panel a probe (Guo et al. 2017, figure 1), above the share of predictions in each bin.
+
+    diagrams: by score, its `title` and `ece`, and by bin of equal width `num`, `accuracy` and `confidence`, None where num is 0.
+    """
+    width = max(3.4 * len(diagrams), 4.2)
+    figure = Figure(figsize=(width, 5), layout="constrained")
+    figure.suptitle(_wrap(f"How often a prediction of a confidence is right ({split})", 72 * width - 16, 11), fontsize=11)
+    grid = figure.subplots(2, len(diagrams), sharex=True, squeeze=False, height_ratios=[3, 1])
+    for (above, below), about in zip(grid.T, diagrams.values(), strict=True):
+        bins = len(about["num"])
+        left, share = np.arange(bins) / bins, np.array(about["num"]) / max(sum(about["num"]), 1)
+        filled = [i for i in range(bins) if about["num"][i]]
+        accuracy, confidence = (np.array([about[key][i] for i in filled], float) for key in ("accuracy", "confidence"))
+        place: dict[str, Any] = {"width": 1 / bins, "align": "edge", "edgecolor": "white", "linewidth": 0.5}
+        above.bar(left[filled], accuracy, color=COLOURS[0], label="accuracy", **place)
+        above.plot(confidence, confidence, "_", color=COLOURS[3], markersize=8, markeredgewidth=2, label="mean confidence")
+        above.plot([0, 1], [0, 1], ":", color="black", linewidth=1, label="calibrated")
+        above.set_title(_wrap(f"{about['title']}: ECE {100 * about['ece']:.2f} %", 72 * width / len(diagrams) - 40, 10), fontsize=10)
+        above.set(xlim=(0, 1), ylim=(0, 1.02))
+        below.bar(left, share, color=COLOURS[8], **place)
+        below.set(xlabel="confidence", ylim=(0, None))
+        for axes in (above, below):
+            axes.grid(alpha=0.3)
+            axes.set_axisbelow(True)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+    grid[0, 0].set_ylabel("accuracy")
+    grid[1, 0].set_ylabel(f"of all, in {len(next(iter(diagrams.values()))['num'])} bins", fontsize=9)
+    grid[0, 0].legend(frameon=False, fontsize=8, loc="upper left")
+    return figure
+
+
 def _figure(title: str, width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of `width` × `height` inches with `rows` axes that share their x axis, the title wrapped to the width."""
     figure = Figure(figsize=(width, height), layout="constrained")

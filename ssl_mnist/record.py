@@ -114,13 +114,17 @@ class Record:
 
     def figure(self, name: str, figure: Any) -> Path:
         """figures/<name>.png"""
-        path = self.folder / "figures" / f"{name}.png"
-        atomically(path, lambda scratch: figure.savefig(scratch, format="png", dpi=120))
-        return path
+        return save_figure(self.folder / "figures" / f"{name}.png", figure)
 
     def summary(self, summary: Mapping[str, Any]) -> None:
         """summary.json, which marks the run as complete."""
         atomic_write(self.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+
+def save_figure(path: Path, figure: Any) -> Path:
+    """Write a matplotlib figure as PNG, whole or not at all; returns the path."""
+    atomically(path, lambda scratch: figure.savefig(scratch, format="png", dpi=120))
+    return path
 
 
 def one_line(error: BaseException) -> str:

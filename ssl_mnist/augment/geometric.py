@@ -44,15 +44,19 @@ class Affine(GeometricOp):
         return linear, shift
 
     def forward(self, grid: Tensor) -> Tensor:
-        linear, shift = self.matrices(grid, grid.shape[1])
-        (a, b), (c, d) = linear[..., None, None]
-        height, width = grid.shape[2:]
-        b, c = b * (height / width), c * (width / height)  # from pixels to the grid; 1.0 where the image is square
-        x, y = grid
-        out = torch.empty(grid.shape, device=grid.device)
-        torch.addcmul(shift[0, :, None, None], a, x, out=out[0]).addcmul_(b, y)
-        torch.addcmul(shift[1, :, None, None], c, x, out=out[1]).addcmul_(d, y)
-        return out
+        return move(grid, *self.matrices(grid, grid.shape[1]))
+
+
+def move(grid: Tensor, linear: Tensor, shift: Tensor) -> Tensor:
+    """The grid under affine maps from output to input point: linear parts (2, 2, B), of pixels, and shifts (2, B), of the grid."""
+    (a, b), (c, d) = linear[..., None, None]
+    height, width = grid.shape[2:]
+    b, c = b * (height / width), c * (width / height)  # from pixels to the grid; 1.0 where the image is square
+    x, y = grid
+    out = torch.empty(grid.shape, device=grid.device)
+    torch.addcmul(shift[0, :, None, None], a, x, out=out[0]).addcmul_(b, y)
+    torch.addcmul(shift[1, :, None, None], c, x, out=out[1]).addcmul_(d, y)
+    return out
 
 
 class Elastic(GeometricOp):

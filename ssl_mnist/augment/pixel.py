@@ -21,14 +21,18 @@ class StrokeThickness(PixelOp):
 
     def forward(self, images: Tensor) -> Tensor:
         num = len(images)
-        share = uniform(images, num, -self.strength, self.strength) * self.selected(images, num)  # below 0: thinner
-        sign = torch.where(share < 0, -1.0, 1.0).view(-1, 1, 1, 1)
-        signed = images * sign  # the minimum is the maximum of the negative
-        grown = signed.clone()
-        for here, neighbour in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
-            torch.maximum(grown[..., here, :], signed[..., neighbour, :], out=grown[..., here, :])
-            torch.maximum(grown[..., here], signed[..., neighbour], out=grown[..., here])
-        return signed.lerp_(grown, share.abs().view(-1, 1, 1, 1)).mul_(sign)
+        return thicken(images, uniform(images, num, -self.strength, self.strength) * self.selected(images, num))
+
+
+def thicken(images: Tensor, share: Tensor) -> Tensor:
+    """Images blended with their maximum over each pixel and its four neighbours by a share (B,) in [-1, 1]; below 0, their minimum."""
+    sign = torch.where(share < 0, -1.0, 1.0).view(-1, 1, 1, 1)
+    signed = images * sign  # the minimum is the maximum of the negative
+    grown = signed.clone()
+    for here, neighbour in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+        torch.maximum(grown[..., here, :], signed[..., neighbour, :], out=grown[..., here, :])
+        torch.maximum(grown[..., here], signed[..., neighbour], out=grown[..., here])
+    return signed.lerp_(grown, share.abs().view(-1, 1, 1, 1)).mul_(sign)
 
 
 class Erasing(PixelOp):

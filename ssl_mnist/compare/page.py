@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from ssl_mnist.compare import labels
 from ssl_mnist.compare.report import Comparison, Score, cell, num_images, run_warnings
+from ssl_mnist.compare.robustness import corrupted
 from ssl_mnist.compare.runs import COSTS, Job, Run, by_size, is_finite, is_number, value_of
 from ssl_mnist.compare.statistics import Verdict, estimate, percent, sampling_error, seeds_needed
 
@@ -103,6 +104,7 @@ def page(comparison: Comparison) -> str:
             _classes(comparison),
             _effects(comparison),
             _confusions(comparison),
+            _robustness(comparison),
             _pictures(comparison),
         ]
         parts += ["<h2>Runs</h2>", _links(groups)]
@@ -245,7 +247,8 @@ def _scores(comparison: Comparison, split: str) -> str:
         cells = []
         for score in scores:
             means = [row[f"{score.key} mean"] for row in comparison.table if f"{score.key} mean" in row]
-            text = percent(sampling_error((max if score.higher else min)(means), images)) if score.is_accuracy else ""
+            counted = score.num_images or images
+            text = percent(sampling_error((max if score.higher else min)(means), counted)) if score.is_accuracy else ""
             cells.append(f"<td>{f'± {text}' if text else ''}</td>")
         what = _label(f"sampling error of {images:,} {split} images, at the column's best")
         foot = f"<tr><td>{what}</td><td></td>{''.join(cells)}</tr>"
@@ -636,6 +639,32 @@ def _confusions(comparison: Comparison) -> str:
         return ""
     note = f"The {len(shown)} best of {len(comparison.groups)} configurations." if len(shown) < len(comparison.groups) else ""
     return f"<h2>Most confused pair of classes</h2><ul>{''.join(rows)}</ul><p class=soft>{note}</p>"
+
+
+def _robustness(comparison: Comparison) -> str:
+    """A panel a corruption, a line a configuration, where runs were evaluated on corrupted images."""
+    groups, note = _drawn(comparison.groups, comparison.ranking)
+    found = corrupted(groups)
+    if found is None:
+        return ""
+    panels = []
+    for name, panel in found.panels.items():
+        figure = _figure(panel.strength, f"{found.split} accuracy, %", 300)
+        for i, (configuration, values) in enumerate(panel.lines.items()):
+            line = _style(list(groups).index(configuration)) | {"dash": DASHES[i // len(COLOURS) % len(DASHES)]}
+            figure.add_scatter(x=panel.ticks, y=values, name=_t(configuration), mode="lines+markers", line=line)
+        if panel.untrained:
+            untrained = {"color": "#888", "dash": "dash"}
+            figure.add_scatter(x=panel.ticks, y=panel.untrained, name="untrained", mode="lines", line=untrained)
+        figure.update_xaxes(type="category").update_yaxes(rangemode="tozero")
+        panels.append(f"<div><h3>{_e(name.replace('_', ' '))}</h3>{_plot(figure, 340)}</div>")
+    note = (
+        f"{note}Means over seeds, by the {_e(found.title)}; the left end of a line is the accuracy on the same images as they are. "
+        "The dashed line is the untrained encoder."
+    )
+    if found.left_out:
+        note += f" Without {_e(', '.join(found.left_out[:10]))}: not evaluated on these corruptions, on the same data."
+    return f"<h2>Corrupted images</h2><div class=panels>{''.join(panels)}</div><p class=soft>{note}</p>"
 
 
 def _picture(run: Run, name: str) -> Path | None:

@@ -32,6 +32,7 @@ class Score:
     key: str  # split/name
     title: str
     higher: bool  # whether higher is better
+    num_images: int | None = None  # that it is measured on, where those are not the split's
 
     @property
     def split(self) -> str:
@@ -154,8 +155,9 @@ def _label(score: Score) -> str:
     return f"{score.title} ({score.split})"
 
 
-def num_images(run: Run, split: str) -> int | None:
-    return run.summary.get(f"data/{split}_size")
+def num_images(run: Run, split: str, score: Score | None = None) -> int | None:
+    """Of a split, or those that a score on it is measured on."""
+    return (score and score.num_images) or run.summary.get(f"data/{split}_size")
 
 
 def compare_runs(sweep: Sweep) -> Comparison:
@@ -163,7 +165,7 @@ def compare_runs(sweep: Sweep) -> Comparison:
     scores: dict[str, Score] = {}
     for run in sweep.runs:
         for key, about in run.summary["scores"].items():
-            scores.setdefault(key, Score(key, about["title"], about["higher_is_better"]))
+            scores.setdefault(key, Score(key, about["title"], about["higher_is_better"], about.get("num_images")))
     test_read = all(any(key.startswith("test/") for key in run.summary["scores"]) for run in sweep.runs)
     split = "test" if set(keys) <= {"method"} and test_read else "val"
     if not any(score.split == split for score in scores.values()):  # an evaluation without val
@@ -197,7 +199,7 @@ def _row(name: str, runs: list[Run], scores: list[Score]) -> dict[str, Any]:
     for score in scores:
         values = [run.summary[score.key] for run in runs if score.key in run.summary]
         if values:
-            images = num_images(runs[0], score.split) if score.is_accuracy else None
+            images = num_images(runs[0], score.split, score) if score.is_accuracy else None
             row |= _columns(score.key, values, 1 / images if images else 0.0)
             row |= {f"{score.key} values": values}
             if images:
@@ -223,7 +225,7 @@ def _verdicts(groups: dict[str, list[Run]], scores: list[Score], ranking: list[s
         by_seed = {name: {run.seed: run.summary[score.key] for run in runs if score.key in run.summary} for name, runs in groups.items()}
         for first, second in pairs:
             if groups[first][0].data == groups[second][0].data and by_seed[first] and by_seed[second]:
-                images = num_images(groups[first][0], score.split) if score.is_accuracy else None
+                images = num_images(groups[first][0], score.split, score) if score.is_accuracy else None
                 found.append(compare(first, second, _label(score), by_seed[first], by_seed[second], images, score.higher))
     return found
 

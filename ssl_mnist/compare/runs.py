@@ -193,6 +193,8 @@ def _check_summary(content: dict[str, Any]) -> None:
             raise _Broken(f"describes its score {key} in another form")
         if key not in content:
             raise _Broken(f"has no {key}")
+        if about.get("num_images") is not None and not (is_finite(about["num_images"]) and about["num_images"] > 0):
+            raise _Broken(f"describes its score {key} in another form")
         if not is_finite(content[key]) or (key.endswith("_accuracy") and not 0 <= content[key] <= 1):
             raise _Broken(f"has a {key} that is no score")
     for key, value in content.items():

@@ -1,17 +1,21 @@
 """Where data sets lie, and how they get there: torchvision's own downloads, in a child process that cannot hang."""
 
+import contextlib
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from ssl_mnist.errors import UserError
 
 log = logging.getLogger(__name__)
 
+_allowed = ContextVar("allowed", default=True)  # whether anything may be downloaded
 _failed: dict[tuple[str, str], str] = {}  # data set and folder -> why its download failed in this process: the next job does not wait again
 
 
@@ -48,6 +52,8 @@ def download(name: str, code: str, root: Path, patience: float = 30.0) -> None:
     process. Raises DataNotFound.
     """
     missing, key = f"{name} is not under {root} (data.root, or the variable SSL_MNIST_DATA)", (name, os.path.abspath(root))
+    if not _allowed.get():
+        raise DataNotFound(missing)
     if key in _failed:
         raise DataNotFound(f"{missing} and could not be downloaded: {_failed[key]}, earlier in this process")
     parent = next(folder for folder in (root, *root.parents) if folder.is_dir())
@@ -75,6 +81,16 @@ def download(name: str, code: str, root: Path, patience: float = 30.0) -> None:
             _failed[key] = f"nothing arrived for {patience:.0f} s" if silent else reason[-1]
             raise DataNotFound(f"{missing} and could not be downloaded: {_failed[key]}")
         _move(Path(folder), root)
+
+
+@contextlib.contextmanager
+def no_download() -> Iterator[None]:
+    """In it, what is not there is not downloaded: DataNotFound."""
+    token = _allowed.set(False)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
 
 
 def _move(source: Path, target: Path) -> None:

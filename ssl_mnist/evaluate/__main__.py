@@ -66,10 +66,10 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         settings["encoder"], settings["choices"]["method"] = made_from["settings"]["encoder"], made_from["choices"]["method"]
     config.check(settings)
 
-    from ssl_mnist.build import fitting, make_dataset, make_probes
+    from ssl_mnist.build import fitting, fitting_studies, make_dataset, make_probes, make_studies, read_others
     from ssl_mnist.checkpoint import encoder_hash, load_encoder
     from ssl_mnist.evaluate.protocol import applicable
-    from ssl_mnist.pipeline import environment, probe
+    from ssl_mnist.pipeline import draw, environment, probe
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.threads import choose_threads
 
@@ -83,18 +83,23 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
             raise UserError(
                 f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}"
             )
+    studies, no_studies = fitting_studies(make_studies(settings), dataset)
     probes, left_out = fitting(applicable(make_probes(settings), encoder, device), dataset, overrides)
-    for reason in left_out:
+    others, missing = read_others(studies, dataset, device)
+    for reason in [*left_out, *no_studies, *missing]:
         say(f"WARNING not evaluated: {reason}")
 
     what = {"evaluation": settings["evaluation"], "data": dataset.fingerprint, "encoder": encoder_hash(encoder)}
+    if others:
+        what["others"] = {name: other.fingerprint for name, other in others.items()}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     target = folder / "evaluation" / f"{settings['choices']['evaluation']}-{digest}.json"
+    figures = target.with_suffix("")
     if target.is_file():
         say(f"done    already in {shown(target)}")
         return target
     say(f"probe   {shown(encoder_file)} on {dataset.name}")
-    evaluation = probe(encoder, probes, dataset, settings, folder)
+    evaluation = probe(encoder, probes, dataset, settings, folder, studies, others)
     summary = evaluation.scores | {
         "encoder": what["encoder"],
         "identity": made_from["identity"] if made_from else None,
@@ -114,9 +119,19 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     for warning in evaluation.warnings:
         say(f"WARNING {warning}")
     say(f"\n{score_table(summary)}\n")
+    draw(evaluation.figures.items(), lambda name, figure: _save(figures / f"{name}.png", figure))
+    if figures.is_dir():
+        say(f"figures {shown(figures)}")
     _track(folder, made_from, settings, target.stem, evaluation.scores)
     say(f"file    {shown(target)}")
     return target
+
+
+def _save(path: Path, figure: Any) -> None:
+    from ssl_mnist.record import save_figure
+
+    path.parent.mkdir(exist_ok=True)
+    save_figure(path, figure)
 
 
 def _run_of(folder: Path) -> dict[str, Any] | None:

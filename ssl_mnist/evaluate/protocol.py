@@ -4,9 +4,9 @@ Scores are fractions, named by their split and by what was probed: `test/linear_
 """
 
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,10 +14,13 @@ from torch import Tensor
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
-from ssl_mnist.evaluate.base import Fitted, Labelled, Probe
+from ssl_mnist.evaluate.base import Features, Fitted, Labelled, Probe
 from ssl_mnist.evaluate.features import FeatureStore
 from ssl_mnist.evaluate.kept import Kept
 from ssl_mnist.training.device import Device
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIT = ("tensors", "val", "facts", "warnings")  # what is kept of a fitted probe
 
@@ -31,6 +34,9 @@ class Evaluation:
     embeddings: Tensor  # (N, D) of these images
     bank: Tensor  # (M, D) embeddings of train
     confusion: Tensor | None  # (num_classes, num_classes) counts of the first probe on this split: row true, column predicted
+    features: Features = field(default_factory=dict)  # of the images shown, all that the probes look at
+    fitted: dict[str, Fitted] = field(default_factory=dict)  # by probe
+    figures: dict[str, Callable[[], "dict[str, Figure]"]] = field(default_factory=dict)  # what they show -> makes them by name
 
 
 def suffix(tta: int) -> str:
@@ -72,10 +78,7 @@ def evaluate(
     if dataset.spec.classes is None:
         return _without_labels(dataset, features, read_test)
     classes = dataset.spec.classes
-    train, val = (
-        Labelled(features(name, split.images) | {"images": split.images}, _labels(split), len(classes))
-        for name, split in (("train", dataset.train), ("val", dataset.val))
-    )
+    train, val = (labelled(dataset, part, features) for part in ("train", "val"))
     fitted = fit(probes, train, val, features, fits or {})
     titles, end = score_titles(probes, features.tta), suffix(features.tta)
     scores: dict[str, Any] = {}
@@ -112,7 +115,15 @@ def evaluate(
         },
         "warnings": warnings,
     }
-    return Evaluation(scores, warnings, split, shown, shown_features["embedding"], train.features["embedding"], confusion)
+    return Evaluation(
+        scores, warnings, split, shown, shown_features["embedding"], train.features["embedding"], confusion, shown_features, fitted
+    )
+
+
+def labelled(dataset: Dataset, part: str, features: FeatureStore) -> Labelled:
+    """Features and labels of "train" or "val"."""
+    split = dataset.train if part == "train" else dataset.val
+    return Labelled(features(part, split.images) | {"images": split.images}, _labels(split), len(dataset.classes))
 
 
 def fit(probes: Mapping[str, Probe], train: Labelled, val: Labelled, features: FeatureStore, fits: Mapping[str, str]) -> dict[str, Fitted]:
@@ -147,11 +158,16 @@ def _accuracies(split: str, predicted: Mapping[str, Tensor], labels: Tensor, end
     """By score, the accuracy on a split, or the mean and standard deviation over draws."""
     scores = {}
     for name, classes in predicted.items():
-        each = [(draw == labels).sum().item() / len(labels) for draw in classes.view(-1, len(labels))]
+        each = accuracy(classes, labels)
         scores[f"{split}/{name}{end}_accuracy"] = statistics.mean(each)
         if len(each) > 1:
             scores[f"{split}/{name}{end}_std"] = statistics.stdev(each)
     return scores
+
+
+def accuracy(classes: Tensor, labels: Tensor) -> list[float]:
+    """One a draw, of predicted classes (N,) or (draws, N) and labels (N,)."""
+    return [(draw == labels).sum().item() / len(labels) for draw in classes.view(-1, len(labels))]
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
