@@ -316,8 +316,12 @@ def _verdicts(comparison: Comparison) -> str:
     if num > 1 and pairs == num - 1 and num > 2:
         parts.append("<p class=soft>Each configuration is compared with the best alone.</p>")
     if len(decided) > 1:
-        caution = f"{len(decided)} comparisons, each tested by itself: where there is no difference, about one in 20 says better"
-        parts.append(f"<p class=soft>{caution}. Paired by seed; exact sign-flip permutation test, Student's t interval.</p>")
+        caution = (
+            f"{len(decided)} comparisons. p is corrected for all pairs of configurations on one score, so that where nothing differs, "
+            "at most one score in 20 says better anywhere; scores are not corrected for each other"
+        )
+        how = "Paired by seed; sign-flip permutation test (step-down maxT, Westfall and Young 1993), Student's t interval"
+        parts.append(f"<p class=soft>{caution}. {how}.</p>")
     return "".join(parts)
 
 
