@@ -24,6 +24,7 @@ from ssl_mnist.files import (
     ERROR,
     LOCK,
     METRICS,
+    PREDICTIONS,
     RUN,
     SUMMARY,
     atomic_write,
@@ -143,7 +144,7 @@ def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tup
         if sweep is None:
             raise UserError(f"{folder} holds another run ({difference(folder, identity)}); choose another hydra.run.dir")
         folder = folder.with_name(f"{folder.name}-{identity['identity'][:8]}")
-    foreign = [name for name in (SUMMARY, METRICS, ENCODER, ERROR) if (folder / name).exists() and not (folder / RUN).exists()]
+    foreign = [name for name in (SUMMARY, METRICS, ENCODER, PREDICTIONS, ERROR) if (folder / name).exists() and not (folder / RUN).exists()]
     foreign += [f"figures/{path.name}" for path in (folder / "figures").glob("*.png") if not (folder / RUN).exists()]
     if foreign:
         raise UserError(f"{folder / foreign[0]} is there and not of a run of ssl_mnist; choose another hydra.run.dir (hydra.sweep.dir)")

@@ -11,7 +11,7 @@ from typing import Any
 from ssl_mnist.errors import UserError
 
 RUN, SUMMARY, METRICS, ENCODER, ERROR, LOCK = "run.json", "summary.json", "metrics.jsonl", "encoder.pt", "error.txt", "run.lock"
-CHECKPOINTS, ALIVE = "checkpoints", "run.alive"
+CHECKPOINTS, ALIVE, PREDICTIONS = "checkpoints", "run.alive", "predictions.json"
 
 
 def atomic_write(path: Path, data: str | bytes) -> None:

@@ -96,6 +96,8 @@ def _make(
         | _costs(experiment, history, {"pretrain": training, "evaluate": probing, "": time.perf_counter() - started})
         | _facts(experiment, settings, what, evaluation)
     )
+    if evaluation.predicted is not None:
+        out.files.predictions(_predictions(evaluation))
     out.files.summary(summary)
     out.tracker.summary(summary)
     out.console.say(f"\n{score_table(summary)}\n")
@@ -262,6 +264,13 @@ def _costs(experiment: "Experiment", history: list[dict[str, float]], seconds: M
     }
 
 
+def _predictions(evaluation: "Evaluation") -> dict[str, Any]:
+    """What the first probe said of each image of the shown split, in the split's order: classes by their number."""
+    assert evaluation.shown.labels is not None and evaluation.predicted is not None
+    labels = {"true": evaluation.shown.labels.tolist(), "predicted": evaluation.predicted.tolist()}
+    return {"split": evaluation.split, "score": evaluation.scores["primary"]} | labels
+
+
 def _facts(experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[str, Any], evaluation: "Evaluation") -> dict[str, Any]:
     """What the run was made from and where."""
     from ssl_mnist.data import sizes
@@ -334,7 +343,8 @@ def _figures(
     """Pairs of a name and a function that makes figures by their names."""
     import torch
 
-    from ssl_mnist import data, plots
+    from ssl_mnist import data, error_plots, plots
+    from ssl_mnist.evaluate.errors import confused_pairs, furthest
     from ssl_mnist.evaluate.project import nearest, project
     from ssl_mnist.label_curves import label_curves
     from ssl_mnist.training.seeds import seed_for
@@ -378,7 +388,29 @@ def _figures(
     def neighbours() -> "dict[str, Figure]":
         rows = nearest(evaluation.embeddings[few[:8]], evaluation.bank, 9)
         images = [torch.cat([shown.images[few[i : i + 1]], dataset.train.images[row]]) for i, row in enumerate(rows)]
-        return {"nearest_neighbours": plots.nearest_neighbours([data.as_float(row) for row in images], split)}
+        names = None
+        if classes is not None and shown.labels is not None and dataset.train.labels is not None:
+            found = [[int(shown.labels[few[i]]), *dataset.train.labels[row].tolist()] for i, row in enumerate(rows)]
+            names = [[classes[k] for k in row] for row in found]
+        return {"nearest_neighbours": plots.nearest_neighbours([data.as_float(row) for row in images], split, names)}
+
+    def errors() -> "dict[str, Figure]":
+        assert classes is not None and shown.labels is not None and dataset.train.labels is not None and evaluation.predicted is not None
+        far = furthest(evaluation.embeddings, shown.labels, evaluation.bank, dataset.train.labels, len(classes), 24)
+        own, nearer = ([classes[k] for k in labels.tolist()] for labels in (shown.labels[far.images], far.nearest))
+        images = data.as_float(shown.images[far.images])
+        figures = {"furthest_from_class": error_plots.furthest(images, own, nearer, far.distances.tolist(), split)}
+        found = confused_pairs(shown.labels, evaluation.predicted, 8)
+        if found:
+            title = f"Most confused classes of {split}, {scores['scores'][f'{split}/' + scores['primary'] + '_accuracy']['title']}"
+            pairs = [
+                error_plots.Pair(
+                    classes[pair.true], classes[pair.predicted], len(pair.images), data.as_float(shown.images[pair.images[:10]])
+                )
+                for pair in found
+            ]
+            figures["most_confused"] = error_plots.most_confused(pairs, title)
+        return figures
 
     def few_labels() -> "dict[str, Figure]":
         ways = label_curves(facts, split)
@@ -392,6 +424,7 @@ def _figures(
     if classes is not None:
         yield "the first probe", primary
         yield "few labels", few_labels
+        yield "the errors", errors
     yield "the embeddings", projections
     yield "the neighbours", neighbours
     yield "the method", lambda: experiment.method.draw(data.as_float(shown.images[few]))

@@ -17,6 +17,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ssl_mnist.compare import labels
+from ssl_mnist.compare.errors import errors_of
+from ssl_mnist.compare.errors import mean as mean_count
 from ssl_mnist.compare.report import Comparison, Score, cell, num_images, run_warnings
 from ssl_mnist.compare.runs import COSTS, Job, Run, by_size, is_finite, is_number, value_of
 from ssl_mnist.compare.statistics import Verdict, estimate, percent, sampling_error, seeds_needed
@@ -29,6 +31,14 @@ MAX_PICTURE_BYTES = 4 * 2**20  # of all embedded figures together
 MAX_CLASSES, MAX_BARS = 20, 15  # classes, and configurations, in the plot of classes
 MAX_CELLS = 400  # of a heat map
 MAX_LEGEND = 20
+# Figures of the runs that are embedded, as far as the bytes reach, in the order of the page.
+PICTURES = {
+    "tsne": "Latent space, t-SNE",
+    "pca": "Latent space, PCA",
+    "most_confused": "Most confused classes",
+    "furthest_from_class": "Images furthest from their class",
+    "nearest_neighbours": "Nearest neighbours",
+}
 
 STYLE = """
 :root {
@@ -58,6 +68,7 @@ th[aria-sort=descending] button:after { content: " ↓"; }
 .xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .cbaxis text, .cbtitle text, .annotation text { fill: var(--soft) !important; }
 code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: var(--link); }
 .pictures, .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 1rem; }
+.nearest_neighbours, .furthest_from_class { grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
 .panels { grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); } .panels > div { min-width: 0; }
 .pictures img { width: 100%; background: #fff; padding: .5rem; border-radius: .5rem; border: 1px solid var(--line); }
 figure { margin: 0; } li { margin: .3rem 0; } summary { cursor: pointer; font-weight: 600; }
@@ -99,8 +110,8 @@ def page(comparison: Comparison) -> str:
             _few_labels(comparison),
             _losses(groups),
             _classes(comparison),
+            _errors(comparison),
             _effects(comparison),
-            _confusions(comparison),
             _pictures(comparison),
         ]
         parts += ["<h2>Runs</h2>", _links(groups)]
@@ -596,6 +607,33 @@ def _scores_by(key: str, having: dict[str, list[Run]], scores: list[Score]) -> g
     return figure.update_yaxes(type="category", autorange="reversed")
 
 
+def _errors(comparison: Comparison) -> str:
+    """The pairs of classes whose errors differ most between configurations."""
+    head = "<h2>Which classes are taken for which</h2>"
+    found = errors_of(comparison)
+    if isinstance(found, str):
+        return f"{head}<p class=soft>No table: {_e(found)}.</p>{_confusions(comparison)}" if comparison.scores else ""
+    rows = []
+    for true, predicted in found.differing():
+        counts = [found.counts(name, true, predicted) for name in found.predictions]
+        means = [sum(each) / len(each) for each in counts]
+        cells = [
+            _error_cell(each, mean, len(means) > 1 and mean == min(means) < max(means)) for each, mean in zip(counts, means, strict=True)
+        ]
+        pair = f"{found.classes[true]} taken for {found.classes[predicted]}"
+        rows.append(f"<tr><td>{_name(pair)}</td>{''.join(cells)}</tr>")
+    totals = "".join(f"<td>{_e(mean_count(found.totals(name)))}</td>" for name in found.predictions)
+    foot = f"<tr><td>{_label('all errors')}</td>{totals}</tr>"
+    title = next((s.title for s in comparison.scores if s.key == f"{found.of.split}/{found.of.score}_accuracy"), found.of.score)
+    note = (
+        f"Errors among {found.of.num:,} {found.of.split} images by the {title}: mean over seeds, from 3 on "
+        "± half width of its 95 % interval. "
+        f"{'The pairs that differ most between configurations' if len(found.predictions) > 1 else 'The most frequent pairs'} stand first; "
+        f"the fewest errors of a pair are marked. {found.missing}"
+    )
+    return f"{head}{_table(['classes', *found.predictions], rows, 'Errors by pair of classes', foot)}<p class=soft>{_e(note)}</p>"
+
+
 def _confusions(comparison: Comparison) -> str:
     rows, shown = [], set((comparison.ranking or list(comparison.groups))[:MAX_BARS])
     for name, runs in ((name, runs) for name, runs in comparison.groups.items() if name in shown):
@@ -605,7 +643,11 @@ def _confusions(comparison: Comparison) -> str:
     if not rows:
         return ""
     note = f"The {len(shown)} best of {len(comparison.groups)} configurations." if len(shown) < len(comparison.groups) else ""
-    return f"<h2>Most confused pair of classes</h2><ul>{''.join(rows)}</ul><p class=soft>{note}</p>"
+    return f"<p>The most confused pair of each run:</p><ul>{''.join(rows)}</ul><p class=soft>{note}</p>"
+
+
+def _error_cell(counts: list[int], mean: float, marked: bool) -> str:
+    return f"<td data-value={mean:.6g}{' class=best' if marked else ''}>{_e(mean_count(counts))}</td>"
 
 
 def _picture(run: Run, name: str) -> Path | None:
@@ -623,7 +665,7 @@ def _pictures(comparison: Comparison) -> str:
     left, parts = MAX_PICTURE_BYTES, []
     order = [*comparison.ranking, *(name for name in comparison.groups if name not in comparison.ranking)]
     embedded = set(order[:MAX_PICTURES])
-    for name, title in {"tsne": "Latent space, t-SNE", "pca": "Latent space, PCA"}.items():
+    for name, title in PICTURES.items():
         figures, others = [], []
         for configuration in order:
             paths = [(run, path) for run in comparison.groups[configuration] if (path := _picture(run, name))]
@@ -637,12 +679,12 @@ def _pictures(comparison: Comparison) -> str:
                 except OSError:
                     continue
                 left -= path.stat().st_size
-                picture = f"<img alt='{name} of {_e(configuration)}' src='data:image/png;base64,{data}'>"
+                picture = f"<img alt='{_e(title)}, {_e(configuration)}' src='data:image/png;base64,{data}'>"
                 figures.append(f"<figure>{picture}<figcaption>{_e(configuration)} {links}</figcaption></figure>")
             else:
                 others.append(f"<li>{_e(configuration)}: {links}</li>")
         more = f"<details><summary>{len(others)} more</summary><ul>{''.join(others)}</ul></details>" if others else ""
-        parts.append(f"<h2>{title}</h2><div class=pictures>{''.join(figures)}</div>{more}" if figures or others else "")
+        parts.append(f"<h2>{title}</h2><div class='pictures {name}'>{''.join(figures)}</div>{more}" if figures or others else "")
     return "".join(parts)
 
 

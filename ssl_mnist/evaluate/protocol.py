@@ -31,6 +31,7 @@ class Evaluation:
     embeddings: Tensor  # (N, D) of these images
     bank: Tensor  # (M, D) embeddings of train
     confusion: Tensor | None  # (num_classes, num_classes) counts of the first probe on this split: row true, column predicted
+    predicted: Tensor | None = None  # (N,) the classes that the first probe predicts for these images
 
 
 def suffix(tta: int) -> str:
@@ -99,7 +100,8 @@ def evaluate(
         classes_of_first = fitted[first].val[primary]
 
     draws = {f"{name}{end}": {"draws": len(found)} for each in fitted.values() for name, found in each.val.items() if found.ndim > 1}
-    confusion = confusion_matrix(_labels(shown), classes_of_first.view(-1, len(shown))[0], len(classes))
+    first_draw = classes_of_first.view(-1, len(shown))[0]
+    confusion = confusion_matrix(_labels(shown), first_draw, len(classes))
     true, mistaken, count = most_confused(confusion)
     scores |= {
         "primary": f"{primary}{end}",
@@ -112,7 +114,7 @@ def evaluate(
         },
         "warnings": warnings,
     }
-    return Evaluation(scores, warnings, split, shown, shown_features["embedding"], train.features["embedding"], confusion)
+    return Evaluation(scores, warnings, split, shown, shown_features["embedding"], train.features["embedding"], confusion, first_draw)
 
 
 def fit(probes: Mapping[str, Probe], train: Labelled, val: Labelled, features: FeatureStore, fits: Mapping[str, str]) -> dict[str, Fitted]:
