@@ -76,7 +76,7 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     if ranks.num > 1 and device.device.type == "cuda":
         method = torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)
     device.place(method)
-    probes = applicable(make_probes(settings), encoder, device)
+    probes = applicable(make_probes(settings), encoder, device, method.projects)
     check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
 
     if dataset is None:

@@ -19,6 +19,7 @@ from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json, sha256
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from ssl_mnist.build import Experiment
     from ssl_mnist.data import Dataset
@@ -102,6 +103,8 @@ def _make(
     out.tracker.summary(summary)
     out.console.say(f"\n{score_table(summary)}\n")
     _draw(_figures(experiment, evaluation, history, settings["evaluation"]["num_points"]), out)
+    if settings["evaluation"]["cache"]:
+        _keep_representations(experiment, evaluation, out)
     _hand_over(experiment, evaluation, what["identity"], out)
     out.files.end()
     if not settings["checkpoint"]["keep"]:
@@ -225,14 +228,26 @@ def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: s
     save_encoder(encoder, path, settings["choices"]["method"], identity)
     out.console.stage("probe   the frozen encoder")
     started = time.perf_counter()
-    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder)
+    method = experiment.method.eval()
+    head = method.project if method.projects else None
+    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder, head)
     for warning in evaluation.warnings:
         log.warning("WARNING %s", warning)
     return evaluation, time.perf_counter() - started
 
 
-def probe(encoder: "Encoder", probes: Mapping[str, "Probe"], dataset: "Dataset", settings: Mapping[str, Any], folder: Path) -> "Evaluation":
-    """Evaluate a frozen encoder; its features and fitted probes are kept in `folder`, if the settings say so."""
+def probe(
+    encoder: "Encoder",
+    probes: Mapping[str, "Probe"],
+    dataset: "Dataset",
+    settings: Mapping[str, Any],
+    folder: Path,
+    head: "Callable[[Tensor], Tensor] | None" = None,
+) -> "Evaluation":
+    """Evaluate a frozen encoder; its features and fitted probes are kept in `folder`, if the settings say so.
+
+    head: the method's projector, for the probes that look at its output.
+    """
     from ssl_mnist.checkpoint import encoder_hash
     from ssl_mnist.evaluate import FeatureStore, evaluate
     from ssl_mnist.evaluate.protocol import cells_of
@@ -240,7 +255,7 @@ def probe(encoder: "Encoder", probes: Mapping[str, "Probe"], dataset: "Dataset",
 
     how = settings["evaluation"]
     identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
-    store = FeatureStore(encoder, cells_of(probes), how["tta"], folder / "features" if how["cache"] else None, identity)
+    store = FeatureStore(encoder, cells_of(probes), how["tta"], folder / "features" if how["cache"] else None, identity, head)
     code = config.code_hashes(settings)
     fits = {name: _hash({"probe": how[name], "code": code, "seed": settings["seed"]}) for name in probes}
     with limit_scikit_learn():
@@ -326,6 +341,19 @@ def _draw(figures: Iterable[tuple[str, Callable[[], "dict[str, Figure]"]]], out:
         except Exception as error:
             log.warning("WARNING the figures of %s could not be drawn: %s", name, record.one_line(error))
             log.debug("", exc_info=True)
+
+
+def _keep_representations(experiment: "Experiment", evaluation: "Evaluation", out: _Outputs) -> None:
+    """What the layers make of 1,000 images, the same ones in every run on the data, by which a comparison tells encoders apart."""
+    from ssl_mnist.data import random_part
+    from ssl_mnist.evaluate.layers import compact, layer_embeddings
+
+    images = evaluation.shown.images[random_part(evaluation.shown, 1_000)]
+    try:
+        head = experiment.method.project if experiment.method.projects else None
+        out.files.representations(compact(layer_embeddings(experiment.method.representation(), images, head), images))
+    except (OSError, RuntimeError) as error:  # of the disk, or of memory
+        log.warning("WARNING representations are not kept: %s", record.one_line(error))
 
 
 def _hand_over(experiment: "Experiment", evaluation: "Evaluation", identity: str, out: _Outputs) -> None:

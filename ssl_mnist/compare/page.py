@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ssl_mnist.compare import labels
+from ssl_mnist.compare.cka import similarity
 from ssl_mnist.compare.errors import errors_of
 from ssl_mnist.compare.errors import mean as mean_count
 from ssl_mnist.compare.report import Comparison, Score, cell, num_images, run_warnings
@@ -68,7 +70,8 @@ th[aria-sort=descending] button:after { content: " ↓"; }
 .xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .cbaxis text, .cbtitle text, .annotation text { fill: var(--soft) !important; }
 code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: var(--link); }
 .pictures, .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 1rem; }
-.nearest_neighbours, .furthest_from_class { grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
+.nearest_neighbours, .furthest_from_class, .most_confused { grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
+.pictures.most_confused img { width: auto; max-width: 100%; max-height: 40rem; }
 .panels { grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); } .panels > div { min-width: 0; }
 .pictures img { width: 100%; background: #fff; padding: .5rem; border-radius: .5rem; border: 1px solid var(--line); }
 figure { margin: 0; } li { margin: .3rem 0; } summary { cursor: pointer; font-weight: 600; }
@@ -111,6 +114,7 @@ def page(comparison: Comparison) -> str:
             _losses(groups),
             _classes(comparison),
             _errors(comparison),
+            _similarity(comparison),
             _effects(comparison),
             _pictures(comparison),
         ]
@@ -632,6 +636,46 @@ def _errors(comparison: Comparison) -> str:
         f"the fewest errors of a pair are marked. {found.missing}"
     )
     return f"{head}{_table(['classes', *found.predictions], rows, 'Errors by pair of classes', foot)}<p class=soft>{_e(note)}</p>"
+
+
+def _similarity(comparison: Comparison) -> str:
+    """Linear CKA between the encoders, and between their layers, as heat maps."""
+    head = "<h2>How alike the encoders are</h2>"
+    found = similarity(comparison)
+    if isinstance(found, str):
+        return f"{head}<p class=soft>Left out: {_e(found)}.</p>"
+    what = (
+        f"Linear CKA (Kornblith et al. 2019) of the embeddings of {found.num:,} images: 1 where one is the other up to rotation and scale. "
+    )
+    parts = [head, f"<p class=soft>{_e(what)}{_e('Left out: ' + '; '.join(found.left_out) + '.' if found.left_out else '')}</p>"]
+    if found.encoders is None:
+        parts.append("<p class=soft>One encoder alone: no other to compare it with.</p>")
+    else:
+        several = [(name, values) for name in dict.fromkeys(name for name, _ in found.runs) if (values := found.within(name))]
+        said = [f"between seeds of {name} {_span(values)}" for name, values in several]
+        said += [f"between configurations {_span(values)}" for values in [found.between()] if values]
+        parts += [_alike([f"{name} seed {seed}" for name, seed in found.runs], found.encoders), f"<p>CKA {_e('; '.join(said))}.</p>"]
+    if found.between_layers is not None:
+        names = [f"{layer}, {name}" for name, layer in found.layers]
+        note = "Layers of the first seed of each configuration; a layer's map is averaged over positions. "
+        if any(layer == "projection" for _, layer in found.layers):
+            note += "The projection is the output of the head between the embedding and the loss."
+        parts += ["<h3>Between layers</h3>", _alike(names, found.between_layers), f"<p class=soft>{note}</p>"]
+    return "".join(parts)
+
+
+def _span(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if max(values) - min(values) >= 0.005 else f"{values[0]:.2f}"
+
+
+def _alike(names: list[str], values: np.ndarray) -> str:
+    size = len(names)
+    figure = _figure("", "", max(300, 160 + 26 * size))
+    z = [[None if math.isnan(value) else round(value, 3) for value in row] for row in values.tolist()]
+    short, number = _labels(names), {"texttemplate": "%{z:.2f}"} if size <= 20 else {}
+    figure.add_heatmap(x=short, y=short, z=z, zmin=0, zmax=1, colorscale="Viridis", colorbar={"title": "CKA"}, hoverongaps=False, **number)
+    figure.update_xaxes(type="category", tickangle=-40).update_yaxes(type="category", autorange="reversed")
+    return _plot(figure)
 
 
 def _confusions(comparison: Comparison) -> str:

@@ -83,7 +83,9 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
             raise UserError(
                 f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}"
             )
-    probes, left_out = fitting(applicable(make_probes(settings), encoder, device), dataset, overrides)
+    wanted = make_probes(settings)
+    probes, left_out = fitting(applicable(wanted, encoder, device), dataset, overrides)
+    left_out += [f"{name}: encoder.pt does not hold the projector" for name, each in wanted.items() if each.feature == "projection"]
     for reason in left_out:
         say(f"WARNING not evaluated: {reason}")
 

@@ -45,9 +45,13 @@ def score_titles(probes: Mapping[str, Probe], tta: int) -> dict[str, str]:
     return {f"{name}{suffix(tta)}": f"{title}{extra}" for probe in probes.values() for name, title in probe.titles().items()}
 
 
-def applicable(probes: Mapping[str, Probe], encoder: Encoder, device: Device) -> dict[str, Probe]:
-    """Those that the encoder has the features for, fitted to the size of its feature map. Raises UserError where there is none."""
+def applicable(probes: Mapping[str, Probe], encoder: Encoder, device: Device, projects: bool = False) -> dict[str, Probe]:
+    """Those that the encoder has the features for, fitted to the size of its feature map. Raises UserError where there is none.
+
+    projects: whether there is a projector, whose output is a feature.
+    """
     found = {name: probe for name, probe in probes.items() if encoder.has_map or not probe.feature.startswith("map")}
+    found = {name: probe for name, probe in found.items() if projects or probe.feature != "projection"}
     if not found:
         raise UserError("evaluation: no probe fits this encoder, which has no feature map; evaluation=standard has others")
     for probe in found.values():

@@ -21,6 +21,7 @@ class Autoencoder(Method):
     """Encoder, a linear code of `code_dim` numbers, and the encoder's mirror image as decoder; mean squared error a pixel (white = 1)."""
 
     num_views = 1
+    projects = True
 
     def __init__(self, encoder: Encoder, code_dim: int, target: str) -> None:
         super().__init__(encoder)
@@ -30,6 +31,10 @@ class Autoencoder(Method):
         self.target = target
         self.code = nn.Linear(encoder.dim, code_dim)
         self.decoder = nn.Sequential(nn.Linear(code_dim, encoder.dim), nn.ReLU(inplace=True), encoder.decoder())
+
+    def project(self, embeddings: Tensor) -> Tensor:
+        """The code."""
+        return self.code(embeddings)
 
     def reconstruct(self, views: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), both in [0, 1]."""

@@ -16,6 +16,7 @@ class Method(nn.Module):
 
     num_views: int  # augmented views it wants of each image
     chance: ClassVar[dict[str, float]] = {}  # what guessing would give, by the name of a term; drawn as a line
+    projects: ClassVar[bool] = False  # whether there is a projector
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -44,6 +45,10 @@ class Method(nn.Module):
     def representation(self) -> Encoder:
         """What is evaluated and saved: the encoder, unless a method has a better one, such as a teacher's."""
         return self.encoder
+
+    def project(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (B, D) -> (B, P), the output of the projector that stands between them and the loss, where `projects`."""
+        raise NotImplementedError
 
     def figures(self, images: Tensor) -> "dict[str, Figure]":
         """Figures of the method at work on images (N, C, H, W) in [0, 1]; called in eval mode, without gradients."""

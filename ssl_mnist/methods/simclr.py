@@ -33,6 +33,7 @@ class SimCLR(Method):
     """
 
     num_views = 2
+    projects = True
 
     def __init__(self, encoder: Encoder, temperature: float, hidden_dim: int, projection_dim: int) -> None:
         super().__init__(encoder)
@@ -42,6 +43,9 @@ class SimCLR(Method):
         check_width("method.projection_dim", projection_dim)
         self.projector = mlp([encoder.dim, hidden_dim, projection_dim])
         self.criterion = NTXentLoss(temperature=temperature, gather_distributed=True)  # negatives of all ranks, where there are several
+
+    def project(self, embeddings: Tensor) -> Tensor:
+        return self.projector(embeddings)
 
     def forward(self, images: Tensor, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         z0, z1 = self.projector(self.encoder(torch.cat(views))).chunk(2)  # (B, P) each
