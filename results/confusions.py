@@ -1,7 +1,7 @@
 """What the page on results says of confused digits: the confusion matrices of a sweep's runs, into confusions.json.
 
-    python results/confusions.py outputs/sweeps/<sweep>     of runs that have a predictions.json
-    python results/tables.py --write                        then puts the table into docs/results.md
+python results/confusions.py outputs/sweeps/<sweep>     of runs that have a predictions.json
+python results/tables.py --write                        then puts the table into docs/results.md
 """
 
 import argparse

@@ -38,7 +38,7 @@ class Pixels(Encoder):
 def scores_of(encoder, folder):
     words = settings(*PROBES)
     dataset = build(words, CPU).dataset
-    return probe(encoder.eval(), applicable(make_probes(words), encoder, CPU), dataset, words["evaluation"], folder).scores
+    return probe(encoder.eval(), applicable(make_probes(words), encoder, CPU), dataset, words, folder).scores
 
 
 @pytest.fixture(scope="module")
