@@ -46,7 +46,7 @@ def furthest(embeddings: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tens
     """
     unit = F.normalize(bank.float(), dim=1)
     sums = torch.zeros(num_classes, bank.shape[1], device=bank.device).index_add_(0, bank_labels, unit)
-    cosine = F.normalize(embeddings.float(), dim=1) @ F.normalize(sums, dim=1).T  # (N, K)
-    distance = 1 - cosine.gather(1, labels[:, None])[:, 0]
+    means, queries = F.normalize(sums, dim=1), F.normalize(embeddings.float(), dim=1)  # (K, D), (N, D)
+    distance = 1 - (queries * means[labels]).sum(1)
     far = distance.topk(min(num, len(distance))).indices
-    return Furthest(far, distance[far], cosine[far].argmax(1))
+    return Furthest(far, distance[far], (queries[far] @ means.T).argmax(1))
