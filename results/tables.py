@@ -8,7 +8,6 @@ lines `<!-- results: NAME -->` and `<!-- /results -->`. tests/test_results.py fa
 """
 
 import argparse
-import itertools
 import json
 import re
 import statistics
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ssl_mnist.compare.statistics import against_published, compare, estimate, percent, sampling_error
+from ssl_mnist.compare.statistics import against_published, compare_pairs, estimate, percent, sampling_error
 from ssl_mnist.data.mnist import REBUILT_NOTE
 
 HERE = Path(__file__).resolve().parent
@@ -172,11 +171,10 @@ def block_verdicts(rows: list[Row]) -> str:
     trained = [row for row in rows if "default" in row.label]
     lines = []
     for key, title in list(zip(scores("test", rows), titles(scores("test", rows), rows), strict=True))[:3]:
-        for a, b in itertools.combinations(trained, 2):
-            names = [row.label.split("`")[1] for row in (a, b)]
-            verdict = compare(*names, f"{title} (test)", a.by_seed(key), b.by_seed(key), a.same("data/test_size"))
+        values = {row.label.split("`")[1]: row.by_seed(key) for row in trained}
+        for verdict in compare_pairs(f"{title} (test)", values, trained[0].same("data/test_size")):
             size = f"{100 * verdict.difference.mean:+.2f} ± {100 * verdict.difference.half_width:.2f}"
-            lines.append([title, " - ".join(names), str(verdict.difference.n), size, verdict.kind])
+            lines.append([title, f"{verdict.first} - {verdict.second}", str(verdict.difference.n), size, verdict.kind])
     return table(["score", "difference of", "common seeds", "points", "verdict"], lines)
 
 

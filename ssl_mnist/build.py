@@ -82,7 +82,7 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
         method = torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)
     device.place(method)
     studies = make_studies(settings)
-    probes = applicable(make_probes(settings), encoder, device)
+    probes = applicable(make_probes(settings), encoder, device, method.projects)
     check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
 
     if dataset is None:

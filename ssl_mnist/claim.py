@@ -20,12 +20,9 @@ from ssl_mnist.errors import UserError
 from ssl_mnist.files import (
     ALIVE,
     CHECKPOINTS,
-    ENCODER,
-    ERROR,
     LOCK,
-    METRICS,
+    RESULTS,
     RUN,
-    SUMMARY,
     atomic_write,
     is_complete,
     read_json,
@@ -143,7 +140,7 @@ def _place(folder: Path, sweep: Path | None, identity: Mapping[str, Any]) -> tup
         if sweep is None:
             raise UserError(f"{folder} holds another run ({difference(folder, identity)}); choose another hydra.run.dir")
         folder = folder.with_name(f"{folder.name}-{identity['identity'][:8]}")
-    foreign = [name for name in (SUMMARY, METRICS, ENCODER, ERROR) if (folder / name).exists() and not (folder / RUN).exists()]
+    foreign = [name for name in RESULTS if (folder / name).exists() and not (folder / RUN).exists()]
     foreign += [f"figures/{path.name}" for path in (folder / "figures").glob("*.png") if not (folder / RUN).exists()]
     if foreign:
         raise UserError(f"{folder / foreign[0]} is there and not of a run of ssl_mnist; choose another hydra.run.dir (hydra.sweep.dir)")

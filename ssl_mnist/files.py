@@ -11,7 +11,8 @@ from typing import Any
 from ssl_mnist.errors import UserError
 
 RUN, SUMMARY, METRICS, ENCODER, ERROR, LOCK = "run.json", "summary.json", "metrics.jsonl", "encoder.pt", "error.txt", "run.lock"
-CHECKPOINTS, ALIVE = "checkpoints", "run.alive"
+CHECKPOINTS, ALIVE, PREDICTIONS, REPRESENTATIONS = "checkpoints", "run.alive", "predictions.json", "representations.npz"
+RESULTS = (SUMMARY, METRICS, ENCODER, PREDICTIONS, REPRESENTATIONS, ERROR)
 
 
 def atomic_write(path: Path, data: str | bytes) -> None:

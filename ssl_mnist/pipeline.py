@@ -22,6 +22,7 @@ from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json, sha256
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from ssl_mnist.build import Experiment
     from ssl_mnist.data import Dataset
@@ -102,12 +103,16 @@ def _make(
         | trained.health
         | _facts(experiment, settings, what, evaluation)
     )
+    if evaluation.predicted is not None:
+        out.files.predictions(_predictions(evaluation))
     out.files.summary(summary)
     out.tracker.summary(summary)
     out.console.say(f"\n{score_table(summary)}\n")
     out.console.stage("draw    figures")
     figures = _figures(experiment, evaluation, history, settings["evaluation"]["num_points"])
     draw(figures, lambda name, figure: out.tracker.figure(name, out.files.figure(name, figure)))
+    if settings["evaluation"]["cache"]:
+        _keep_representations(experiment, evaluation, out)
     _hand_over(experiment, evaluation, what["identity"], out)
     out.files.end()
     if not settings["checkpoint"]["keep"]:
@@ -280,7 +285,9 @@ def _evaluate(
     others, left_out = read_others(experiment.studies, experiment.dataset, experiment.device)
     for reason in left_out:
         log.warning("WARNING not evaluated: %s", reason)
-    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder, experiment.studies, others)
+    method = experiment.method.eval()
+    head = method.project if method.projects else None
+    evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder, head, experiment.studies, others)
     for warning in evaluation.warnings:
         log.warning("WARNING %s", warning)
     return evaluation, time.perf_counter() - started
@@ -292,12 +299,13 @@ def probe(
     dataset: "Dataset",
     settings: Mapping[str, Any],
     folder: Path,
+    head: "Callable[[Tensor], Tensor] | None" = None,
     studies: Mapping[str, "Study"] = MappingProxyType({}),
     others: Mapping[str, "Dataset"] = MappingProxyType({}),
 ) -> "Evaluation":
     """Evaluate a frozen encoder; its features and fitted probes are kept in `folder`, if the settings say so.
 
-    others: the data sets that the studies need, by name.
+    head: the method's projector, for the probes that look at its output; others: the data sets that the studies need, by name.
     """
     from ssl_mnist.checkpoint import encoder_hash
     from ssl_mnist.evaluate import FeatureStore, evaluate
@@ -307,11 +315,11 @@ def probe(
 
     how = settings["evaluation"]
 
-    def stores(encoder: "Encoder", dataset: "Dataset") -> FeatureStore:
+    def stores(encoder: "Encoder", dataset: "Dataset", head: "Callable[[Tensor], Tensor] | None" = None) -> FeatureStore:
         identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
-        return FeatureStore(encoder, cells_of(probes), how["tta"], folder / "features" if how["cache"] else None, identity)
+        return FeatureStore(encoder, cells_of(probes), how["tta"], folder / "features" if how["cache"] else None, identity, head)
 
-    store = stores(encoder, dataset)
+    store = stores(encoder, dataset, head)
     code = config.code_hashes(settings)
     fits = {name: _hash({"probe": how[name], "code": code, "seed": settings["seed"]}) for name in probes}
     with limit_scikit_learn():
@@ -350,6 +358,13 @@ def _costs(experiment: "Experiment", history: list[dict[str, float]], seconds: M
         "model/pretrain_parameters": _size(experiment.method),
         "model/dim": experiment.encoder.dim,
     }
+
+
+def _predictions(evaluation: "Evaluation") -> dict[str, Any]:
+    """What the first probe said of each image of the shown split, in the split's order: classes by their number."""
+    assert evaluation.shown.labels is not None and evaluation.predicted is not None
+    labels = {"true": evaluation.shown.labels.tolist(), "predicted": evaluation.predicted.tolist()}
+    return {"split": evaluation.split, "score": evaluation.scores["primary"]} | labels
 
 
 def _facts(experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[str, Any], evaluation: "Evaluation") -> dict[str, Any]:
@@ -408,6 +423,19 @@ def draw(figures: Iterable[tuple[str, Callable[[], "dict[str, Figure]"]]], save:
             log.debug("", exc_info=True)
 
 
+def _keep_representations(experiment: "Experiment", evaluation: "Evaluation", out: _Outputs) -> None:
+    """What the layers make of 1,000 images, the same ones in every run on the data, by which a comparison tells encoders apart."""
+    from ssl_mnist.data import random_part
+    from ssl_mnist.evaluate.layers import compact, layer_embeddings
+
+    images = evaluation.shown.images[random_part(evaluation.shown, 1_000)]
+    try:
+        head = experiment.method.project if experiment.method.projects else None
+        out.files.representations(compact(layer_embeddings(experiment.method.representation(), images, head), images))
+    except (OSError, RuntimeError) as error:  # of the disk, or of memory
+        log.warning("WARNING representations are not kept: %s", record.one_line(error))
+
+
 def _hand_over(experiment: "Experiment", evaluation: "Evaluation", identity: str, out: _Outputs) -> None:
     """The accuracy of each class and the encoder, to Weights & Biases."""
     if experiment.spec.classes is not None:
@@ -423,7 +451,8 @@ def _figures(
     """Pairs of a name and a function that makes figures by their names."""
     import torch
 
-    from ssl_mnist import data, plots
+    from ssl_mnist import data, error_plots, plots
+    from ssl_mnist.evaluate.errors import confused_pairs, furthest
     from ssl_mnist.evaluate.health import MEASURES, latest
     from ssl_mnist.evaluate.project import nearest, project
     from ssl_mnist.training.seeds import seed_for
@@ -466,7 +495,29 @@ def _figures(
     def neighbours() -> "dict[str, Figure]":
         rows = nearest(evaluation.embeddings[few[:8]], evaluation.bank, 9)
         images = [torch.cat([shown.images[few[i : i + 1]], dataset.train.images[row]]) for i, row in enumerate(rows)]
-        return {"nearest_neighbours": plots.nearest_neighbours([data.as_float(row) for row in images], split)}
+        names = None
+        if classes is not None and shown.labels is not None and dataset.train.labels is not None:
+            found = [[int(shown.labels[few[i]]), *dataset.train.labels[row].tolist()] for i, row in enumerate(rows)]
+            names = [[classes[k] for k in row] for row in found]
+        return {"nearest_neighbours": plots.nearest_neighbours([data.as_float(row) for row in images], split, names)}
+
+    def errors() -> "dict[str, Figure]":
+        assert classes is not None and shown.labels is not None and dataset.train.labels is not None and evaluation.predicted is not None
+        far = furthest(evaluation.embeddings, shown.labels, evaluation.bank, dataset.train.labels, len(classes), 24)
+        own, nearer = ([classes[k] for k in labels.tolist()] for labels in (shown.labels[far.images], far.nearest))
+        images = data.as_float(shown.images[far.images])
+        figures = {"furthest_from_class": error_plots.furthest(images, own, nearer, far.distances.tolist(), split)}
+        found = confused_pairs(shown.labels, evaluation.predicted, 8)
+        if found:
+            title = f"Most confused classes of {split}, {scores['scores'][f'{split}/' + scores['primary'] + '_accuracy']['title']}"
+            pairs = [
+                error_plots.Pair(
+                    classes[pair.true], classes[pair.predicted], len(pair.images), data.as_float(shown.images[pair.images[:10]])
+                )
+                for pair in found
+            ]
+            figures["most_confused"] = error_plots.most_confused(pairs, title)
+        return figures
 
     if classes is not None:
         yield "the classes", distribution
@@ -476,6 +527,7 @@ def _figures(
         yield "health", lambda: {"health": plots.health(history, MEASURES)}
     if classes is not None:
         yield "the first probe", primary
+        yield "the errors", errors
     yield "the embeddings", projections
     yield "the neighbours", neighbours
     yield "the method", lambda: experiment.method.draw(data.as_float(shown.images[few]))

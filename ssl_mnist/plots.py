@@ -414,9 +414,17 @@ def augmented_views(images: "Tensor", rows_of_views: Sequence["Tensor"], row_nam
     return image_grid([images, *rows_of_views], "Training images and views of them as the method sees them", ["image", *row_names])
 
 
-def nearest_neighbours(rows: Sequence["Tensor"], split: str) -> Figure:
-    """Rows of images (1 + N, C, H, W) in [0, 1]: one of `split`, then the training images whose embeddings are nearest to its own."""
-    return image_grid(rows, f"Images of {split} (left) and the training images nearest to them by cosine")
+def nearest_neighbours(rows: Sequence["Tensor"], split: str, names: Sequence[Sequence[str]] | None = None) -> Figure:
+    """Rows of images (1 + N, C, H, W) in [0, 1]: one of `split`, then the training images whose embeddings are nearest to its own.
+
+    names: the class of each image, where there are classes; those of another class than the row's first are red.
+    """
+    title = f"Images of {split} (left) and the training images nearest to them by cosine"
+    if names is None:
+        return image_grid(rows, title)
+    others = [[name != row[0] for name in row] for row in names]
+    right, num = sum(not other for row in others for other in row[1:]), sum(len(row) - 1 for row in others)
+    return image_grid(rows, f"{title}: {right} of {num} are of the same class (others in red)", titles=names, marked=others)
 
 
 def reconstructions(images: "Tensor", reconstructed: "Tensor", title: str = "Images and their reconstructions") -> Figure:

@@ -22,7 +22,7 @@ from typing import Any
 
 from ssl_mnist.claim import Held
 from ssl_mnist.errors import UserError
-from ssl_mnist.files import CHECKPOINTS, ERROR, METRICS, RUN, SUMMARY, atomic_write, atomically, read_json
+from ssl_mnist.files import CHECKPOINTS, ERROR, METRICS, PREDICTIONS, REPRESENTATIONS, RUN, SUMMARY, atomic_write, atomically, read_json
 
 FORMAT = 1  # of run.json and summary.json
 
@@ -55,7 +55,7 @@ class Record:
             self._keep_summary(fewer)
         self._write()
         self.written = True
-        for name in (SUMMARY, ERROR):
+        for name in (SUMMARY, PREDICTIONS, REPRESENTATIONS, ERROR):
             (self.folder / name).unlink(missing_ok=True)
         (self.folder / METRICS).touch()
         (self.folder / "figures").mkdir(exist_ok=True)
@@ -115,6 +115,20 @@ class Record:
     def figure(self, name: str, figure: Any) -> Path:
         """figures/<name>.png"""
         return save_figure(self.folder / "figures" / f"{name}.png", figure)
+
+    def predictions(self, predictions: Mapping[str, Any]) -> None:
+        """predictions.json: what the first probe said of each image."""
+        atomic_write(self.folder / PREDICTIONS, json.dumps(predictions) + "\n")
+
+    def representations(self, content: Mapping[str, Any]) -> None:
+        """representations.npz: what each layer makes of some images."""
+        import numpy as np
+
+        def write(scratch: Path) -> None:
+            with scratch.open("wb") as file:  # under the name it has: numpy would add a suffix
+                np.savez_compressed(file, **content)
+
+        atomically(self.folder / REPRESENTATIONS, write)
 
     def summary(self, summary: Mapping[str, Any]) -> None:
         """summary.json, which marks the run as complete."""

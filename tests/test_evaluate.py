@@ -499,18 +499,19 @@ def test_accuracy_of_a_class_is_its_recall(monkeypatch):
 
 @pytest.mark.parametrize("name", ["conv", "conv_deep", "mlp"])
 def test_probing_leaves_the_encoder_alone(name):
-    """Every bit of it, BatchNorm's buffers included; its map is probed where it has one."""
+    """Every bit of it and of the projector, BatchNorm's buffers included; its map is probed where it has one."""
     built = experiment(f"encoder={name}", "evaluation=full", "evaluation.few_labels.num_labels=[20]",
                        "evaluation.few_labels_tuned_on_val.num_labels=[20]")  # fmt: skip
+    built.method.eval()
     encoder = built.encoder.train()
-    before = {key: value.clone() for key, value in encoder.state_dict().items()}
-    store = FeatureStore(encoder, cells_of(built.probes), 0, None, "")
+    before = {key: value.clone() for key, value in built.method.state_dict().items()}
+    store = FeatureStore(encoder, cells_of(built.probes), 0, None, "", built.method.project)
     found = evaluate(built.probes, built.dataset, store, True).scores
-    assert len(before) > 5 and before.keys() == encoder.state_dict().keys()
-    assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
+    assert len(before) > 5 and before.keys() == built.method.state_dict().keys()
+    assert all(torch.equal(before[key], value) for key, value in built.method.state_dict().items())
     assert not encoder.training and all(p.grad is None for p in encoder.parameters())
     assert ("test/linear_map_accuracy" in found) == (name != "mlp")
-    assert "test/linear_20_labels_tuned_on_val_accuracy" in found
+    assert {"test/linear_20_labels_tuned_on_val_accuracy", "test/projector_linear_accuracy"} <= found.keys()
 
 
 def test_scores_know_their_titles():

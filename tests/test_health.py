@@ -182,6 +182,7 @@ class SimSiam(Method):
     """Chen and He 2021, without what keeps it from collapsing: no gradient is stopped."""
 
     num_views = 2
+    projects = True
 
     def __init__(self, encoder):
         super().__init__(encoder)

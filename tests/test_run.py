@@ -38,7 +38,7 @@ class Pixels(Encoder):
 def scores_of(encoder, folder):
     words = settings(*PROBES)
     dataset = build(words, CPU).dataset
-    return probe(encoder.eval(), applicable(make_probes(words), encoder, CPU), dataset, words["evaluation"], folder).scores
+    return probe(encoder.eval(), applicable(make_probes(words), encoder, CPU), dataset, words, folder).scores
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,11 @@ def test_folder_holds_what_the_readme_says(index, method, sweep):
     folder = sweep[index]
     assert method in folder.name
     names = {path.name for path in folder.iterdir()} - {"run.lock"}
-    assert names == {"run.json", "encoder.pt", "features", "figures", "metrics.jsonl", "summary.json", "wandb"}
+    written = {"run.json", "encoder.pt", "metrics.jsonl", "predictions.json", "representations.npz", "summary.json"}
+    assert names == written | {"features", "figures", "probes", "wandb"}
     figures = {path.stem for path in (folder / "figures").iterdir()}
     common = {"loss", "learning_rate", "class_distribution", "augmented_views", "per_class_accuracy", "confusion_matrix", "pca", "tsne"}
+    common |= {"most_confused", "furthest_from_class", "nearest_neighbours"}
     own = {"autoencoder": {"reconstructions"}, "rotation": {"rotation_predictions", "pretext_metrics"}, "simclr": {"pretext_metrics"}}
     assert figures >= common | own.get(method, set())
     summary = summary_of(folder)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ssl_mnist.compare import report
+from ssl_mnist.compare.errors import aligned, errors_of, pairs_table
 from ssl_mnist.errors import UserError, explain
 
 
@@ -12,9 +13,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ssl_mnist.compare", description="Compare the runs of a sweep.")
     parser.add_argument("sweep", type=Path, help="a folder of outputs/sweeps/, or any folder with runs below it")
     parser.add_argument("--wandb-report", action="store_true", help="make a Weights & Biases report of it as well")
+    parser.add_argument("--pairs", nargs="+", metavar="A,B", help="count how often two classes are taken for each other, such as 3,9")
     arguments = parser.parse_args()
     try:
         comparison, unwritten = report(arguments.sweep)
+        if arguments.pairs:
+            found = errors_of(comparison)
+            if isinstance(found, str):
+                raise UserError(f"--pairs: {found}")
+            print(f"\n{aligned(pairs_table(found, arguments.pairs))}")
         if arguments.wandb_report:
             from ssl_mnist.compare.wandb_report import publish
 

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ssl_mnist.compare import labels
+from ssl_mnist.compare.cka import similarity
+from ssl_mnist.compare.errors import errors_of
+from ssl_mnist.compare.errors import mean as mean_count
 from ssl_mnist.compare.report import Comparison, Score, cell, num_images, run_warnings
 from ssl_mnist.compare.robustness import corrupted
 from ssl_mnist.compare.runs import COSTS, Job, Run, by_size, is_finite, is_number, value_of
@@ -30,6 +34,14 @@ MAX_PICTURE_BYTES = 4 * 2**20  # of all embedded figures together
 MAX_CLASSES, MAX_BARS = 20, 15  # classes, and configurations, in the plot of classes
 MAX_CELLS = 400  # of a heat map
 MAX_LEGEND = 20
+# Figures of the runs that are embedded, as far as the bytes reach, in the order of the page.
+PICTURES = {
+    "tsne": "Latent space, t-SNE",
+    "pca": "Latent space, PCA",
+    "most_confused": "Most confused classes",
+    "furthest_from_class": "Images furthest from their class",
+    "nearest_neighbours": "Nearest neighbours",
+}
 
 STYLE = """
 :root {
@@ -60,6 +72,8 @@ th[aria-sort=descending] button:after { content: " ↓"; }
 .xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .cbaxis text, .cbtitle text, .annotation text { fill: var(--soft) !important; }
 code { overflow-wrap: anywhere; } .soft { color: var(--soft); } .bad { color: var(--bad); } a { color: var(--link); }
 .pictures, .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 1rem; }
+.nearest_neighbours, .furthest_from_class, .most_confused { grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
+.pictures.most_confused img { width: auto; max-width: 100%; max-height: 40rem; }
 .panels { grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); } .panels > div { min-width: 0; }
 .pictures img { width: 100%; background: #fff; padding: .5rem; border-radius: .5rem; border: 1px solid var(--line); }
 figure { margin: 0; } li { margin: .3rem 0; } summary { cursor: pointer; font-weight: 600; }
@@ -102,8 +116,9 @@ def page(comparison: Comparison) -> str:
             _losses(groups),
             _health(groups),
             _classes(comparison),
+            _errors(comparison),
+            _similarity(comparison),
             _effects(comparison),
-            _confusions(comparison),
             _robustness(comparison),
             _pictures(comparison),
         ]
@@ -321,8 +336,12 @@ def _verdicts(comparison: Comparison) -> str:
     if num > 1 and pairs == num - 1 and num > 2:
         parts.append("<p class=soft>Each configuration is compared with the best alone.</p>")
     if len(decided) > 1:
-        caution = f"{len(decided)} comparisons, each tested by itself: where there is no difference, about one in 20 says better"
-        parts.append(f"<p class=soft>{caution}. Paired by seed; exact sign-flip permutation test, Student's t interval.</p>")
+        caution = (
+            f"{len(decided)} comparisons. p is corrected for all pairs of configurations on one score, so that where nothing differs, "
+            "at most one score in 20 says better anywhere; scores are not corrected for each other"
+        )
+        how = "Paired by seed; sign-flip permutation test (step-down maxT, Westfall and Young 1993), Student's t interval"
+        parts.append(f"<p class=soft>{caution}. {how}.</p>")
     return "".join(parts)
 
 
@@ -629,6 +648,73 @@ def _scores_by(key: str, having: dict[str, list[Run]], scores: list[Score]) -> g
     return figure.update_yaxes(type="category", autorange="reversed")
 
 
+def _errors(comparison: Comparison) -> str:
+    """The pairs of classes whose errors differ most between configurations."""
+    head = "<h2>Which classes are taken for which</h2>"
+    found = errors_of(comparison)
+    if isinstance(found, str):
+        return f"{head}<p class=soft>No table: {_e(found)}.</p>{_confusions(comparison)}" if comparison.scores else ""
+    rows = []
+    for true, predicted in found.differing():
+        counts = [found.counts(name, true, predicted) for name in found.predictions]
+        means = [sum(each) / len(each) for each in counts]
+        cells = [
+            _error_cell(each, mean, len(means) > 1 and mean == min(means) < max(means)) for each, mean in zip(counts, means, strict=True)
+        ]
+        pair = f"{found.classes[true]} taken for {found.classes[predicted]}"
+        rows.append(f"<tr><td>{_name(pair)}</td>{''.join(cells)}</tr>")
+    totals = "".join(f"<td>{_e(mean_count(found.totals(name)))}</td>" for name in found.predictions)
+    foot = f"<tr><td>{_label('all errors')}</td>{totals}</tr>"
+    title = next((s.title for s in comparison.scores if s.key == f"{found.of.split}/{found.of.score}_accuracy"), found.of.score)
+    note = (
+        f"Errors among {found.of.num:,} {found.of.split} images by the {title}: mean over seeds, from 3 on "
+        "± half width of its 95 % interval. "
+        f"{'The pairs that differ most between configurations' if len(found.predictions) > 1 else 'The most frequent pairs'} stand first; "
+        f"the fewest errors of a pair are marked. {found.missing}"
+    )
+    return f"{head}{_table(['classes', *found.predictions], rows, 'Errors by pair of classes', foot)}<p class=soft>{_e(note)}</p>"
+
+
+def _similarity(comparison: Comparison) -> str:
+    """Linear CKA between the encoders, and between their layers, as heat maps."""
+    head = "<h2>How alike the encoders are</h2>"
+    found = similarity(comparison)
+    if isinstance(found, str):
+        return f"{head}<p class=soft>Left out: {_e(found)}.</p>"
+    what = (
+        f"Linear CKA (Kornblith et al. 2019) of the embeddings of {found.num:,} images: 1 where one is the other up to rotation and scale. "
+    )
+    parts = [head, f"<p class=soft>{_e(what)}{_e('Left out: ' + '; '.join(found.left_out) + '.' if found.left_out else '')}</p>"]
+    if found.encoders is None:
+        parts.append("<p class=soft>One encoder alone: no other to compare it with.</p>")
+    else:
+        several = [(name, values) for name in dict.fromkeys(name for name, _ in found.runs) if (values := found.within(name))]
+        said = [f"between seeds of {name} {_span(values)}" for name, values in several]
+        said += [f"between configurations {_span(values)}" for values in [found.between()] if values]
+        parts += [_alike([f"{name} seed {seed}" for name, seed in found.runs], found.encoders), f"<p>CKA {_e('; '.join(said))}.</p>"]
+    if found.between_layers is not None:
+        names = [f"{layer}, {name}" for name, layer in found.layers]
+        note = "Layers of the first seed of each configuration; a layer's map is averaged over positions. "
+        if any(layer == "projection" for _, layer in found.layers):
+            note += "The projection is the output of the head between the embedding and the loss."
+        parts += ["<h3>Between layers</h3>", _alike(names, found.between_layers), f"<p class=soft>{note}</p>"]
+    return "".join(parts)
+
+
+def _span(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if max(values) - min(values) >= 0.005 else f"{values[0]:.2f}"
+
+
+def _alike(names: list[str], values: np.ndarray) -> str:
+    size = len(names)
+    figure = _figure("", "", max(300, 160 + 26 * size))
+    z = [[None if math.isnan(value) else round(value, 3) for value in row] for row in values.tolist()]
+    short, number = _labels(names), {"texttemplate": "%{z:.2f}"} if size <= 20 else {}
+    figure.add_heatmap(x=short, y=short, z=z, zmin=0, zmax=1, colorscale="Viridis", colorbar={"title": "CKA"}, hoverongaps=False, **number)
+    figure.update_xaxes(type="category", tickangle=-40).update_yaxes(type="category", autorange="reversed")
+    return _plot(figure)
+
+
 def _confusions(comparison: Comparison) -> str:
     rows, shown = [], set((comparison.ranking or list(comparison.groups))[:MAX_BARS])
     for name, runs in ((name, runs) for name, runs in comparison.groups.items() if name in shown):
@@ -638,7 +724,11 @@ def _confusions(comparison: Comparison) -> str:
     if not rows:
         return ""
     note = f"The {len(shown)} best of {len(comparison.groups)} configurations." if len(shown) < len(comparison.groups) else ""
-    return f"<h2>Most confused pair of classes</h2><ul>{''.join(rows)}</ul><p class=soft>{note}</p>"
+    return f"<p>The most confused pair of each run:</p><ul>{''.join(rows)}</ul><p class=soft>{note}</p>"
+
+
+def _error_cell(counts: list[int], mean: float, marked: bool) -> str:
+    return f"<td data-value={mean:.6g}{' class=best' if marked else ''}>{_e(mean_count(counts))}</td>"
 
 
 def _robustness(comparison: Comparison) -> str:
@@ -682,7 +772,7 @@ def _pictures(comparison: Comparison) -> str:
     left, parts = MAX_PICTURE_BYTES, []
     order = [*comparison.ranking, *(name for name in comparison.groups if name not in comparison.ranking)]
     embedded = set(order[:MAX_PICTURES])
-    for name, title in {"tsne": "Latent space, t-SNE", "pca": "Latent space, PCA"}.items():
+    for name, title in PICTURES.items():
         figures, others = [], []
         for configuration in order:
             paths = [(run, path) for run in comparison.groups[configuration] if (path := _picture(run, name))]
@@ -696,12 +786,12 @@ def _pictures(comparison: Comparison) -> str:
                 except OSError:
                     continue
                 left -= path.stat().st_size
-                picture = f"<img alt='{name} of {_e(configuration)}' src='data:image/png;base64,{data}'>"
+                picture = f"<img alt='{_e(title)}, {_e(configuration)}' src='data:image/png;base64,{data}'>"
                 figures.append(f"<figure>{picture}<figcaption>{_e(configuration)} {links}</figcaption></figure>")
             else:
                 others.append(f"<li>{_e(configuration)}: {links}</li>")
         more = f"<details><summary>{len(others)} more</summary><ul>{''.join(others)}</ul></details>" if others else ""
-        parts.append(f"<h2>{title}</h2><div class=pictures>{''.join(figures)}</div>{more}" if figures or others else "")
+        parts.append(f"<h2>{title}</h2><div class='pictures {name}'>{''.join(figures)}</div>{more}" if figures or others else "")
     return "".join(parts)
 
 

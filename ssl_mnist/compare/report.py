@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import json
 import math
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_mnist.compare.runs import COSTS, Run, Sweep, configurations, differing_settings, read, swept
-from ssl_mnist.compare.statistics import Verdict, compare, estimate, percent, sampling_error
+from ssl_mnist.compare.statistics import Verdict, compare_pairs, estimate, percent, sampling_error
 from ssl_mnist.console import say, shown
 from ssl_mnist.files import atomic_write, check_comparison
 from ssl_mnist.tracking import sync_line
@@ -217,16 +216,20 @@ def _columns(key: str, values: list[float], resolution: float = 0.0) -> dict[str
 
 
 def _verdicts(groups: dict[str, list[Run]], scores: list[Score], ranking: list[str]) -> list[Verdict]:
-    """Each pair of configurations on each score of the deciding split that both have; pairs on different data are not compared."""
-    with_best = [(ranking[0], name) for name in ranking[1:]]
-    pairs = list(itertools.combinations(groups, 2)) if len(groups) <= MAX_ALL_PAIRS else with_best
+    """Each pair of configurations on each score of the deciding split that both have; pairs on different data are not compared.
+
+    Of many configurations the pairs with the best one alone are told.
+    """
+    data = list(dict.fromkeys(runs[0].data for runs in groups.values()))
+    only = ranking[0] if ranking and len(groups) > MAX_ALL_PAIRS else None
     found = []
     for score in scores:
         by_seed = {name: {run.seed: run.summary[score.key] for run in runs if score.key in run.summary} for name, runs in groups.items()}
-        for first, second in pairs:
-            if groups[first][0].data == groups[second][0].data and by_seed[first] and by_seed[second]:
-                images = num_images(groups[first][0], score.split, score) if score.is_accuracy else None
-                found.append(compare(first, second, _label(score), by_seed[first], by_seed[second], images, score.higher))
+        for each in data:
+            having = {name: values for name, values in by_seed.items() if values and groups[name][0].data == each}
+            if len(having) > 1 and (only is None or only in having):
+                images = num_images(groups[next(iter(having))][0], score.split, score) if score.is_accuracy else None
+                found += compare_pairs(_label(score), having, images, score.higher, only)
     return found
 
 

@@ -1,7 +1,7 @@
 """A sweep's runs, read from their folders: what was swept, what came out, what went wrong.
 
-Of a run only run.json, metrics.jsonl, summary.json and error.txt are read. A file that cannot be used costs its own job alone, and a
-warning names it.
+Of a run only run.json, metrics.jsonl, summary.json, predictions.json and error.txt are read. A file that cannot be used costs its own job
+alone, or what it holds, and a warning names it.
 """
 
 import json
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ssl_mnist.claim import is_locked, parts_difference
+from ssl_mnist.compare.predictions import Predictions, read_predictions
 from ssl_mnist.errors import UserError
-from ssl_mnist.files import ERROR, METRICS, RUN, SUMMARY
+from ssl_mnist.files import ERROR, METRICS, PREDICTIONS, RUN, SUMMARY
 
 # What was measured beside the scores: key of the summary -> title, and whether higher is better (None: neither).
 COSTS: dict[str, tuple[str, bool | None]] = {
@@ -42,6 +43,7 @@ class Run:
     settings: dict[str, str]  # of run.json, flat, as text
     summary: dict[str, Any]
     history: list[dict[str, Any]]
+    predictions: Predictions | None = None  # of the first probe, where they were written
 
     @property
     def method(self) -> str:
@@ -103,7 +105,8 @@ def read(folder: Path) -> Sweep:
             history = _rows(path / METRICS, f"{_shown(place)}/{METRICS}", warnings)
             overrides = {key: value for key, value in map(_split, record["overrides"]) if key != "seed"}
             settings = dict(_flat(record["settings"]))
-            runs.append(Run(path, place, overrides, summary["seed"], record, settings, summary, history))
+            predictions = _predictions(path / PREDICTIONS, f"{_shown(place)}/{PREDICTIONS}", summary, warnings)
+            runs.append(Run(path, place, overrides, summary["seed"], record, settings, summary, history, predictions))
             if (path / ERROR).exists():
                 warnings.append(f"{_shown(place)} has its scores, and failed after them: {_first_line(path / ERROR)}")
         else:
@@ -246,6 +249,20 @@ def _rows(path: Path, name: str, warnings: list[str]) -> list[dict[str, Any]]:
         more = f" and {len(broken_lines) - MAX_NAMED} more" if len(broken_lines) > MAX_NAMED else ""
         warnings.append(f"{name}: line {', '.join(broken_lines[:MAX_NAMED])}{more} is broken and left out")
     return rows
+
+
+def _predictions(path: Path, name: str, summary: dict[str, Any], warnings: list[str]) -> Predictions | None:
+    if not os.path.lexists(path):  # of images without labels, or of an older version
+        return None
+    try:
+        found = read_predictions(path, len(summary.get("data/classes") or []))
+        if found.num != summary.get(f"data/{found.split}_size", found.num):
+            raise ValueError("is of another number of images")
+        return found
+    except (OSError, ValueError) as error:
+        why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+        warnings.append(f"{name} {why}; the run's errors are left out")
+        return None
 
 
 def _first_line(path: Path) -> str:

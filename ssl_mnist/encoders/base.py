@@ -73,6 +73,12 @@ class Encoder(nn.Module):
         assert found is not None
         return found.shape[1], found.shape[2], found.shape[3]
 
+    def hidden_layers(self) -> list[nn.Module]:
+        """The modules whose outputs stand for what the encoder computes from image to embedding, in order: maps (B, K, h, w), tokens
+        (B, T, D) or vectors (B, D). None where an encoder does not name them.
+        """
+        return []
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, D)."""
         return self.features(images).embedding
@@ -129,6 +135,9 @@ class MapEncoder(Encoder):
             maps.append(layer(maps[-1]))
         *larger, last = maps[-self.num_maps :]
         return torch.cat([*(max_pool(each, *last.shape[-2:]) for each in larger), last], dim=1) if larger else last
+
+    def hidden_layers(self) -> list[nn.Module]:
+        return list(self.layers)
 
     def pool(self, feature_map: Tensor) -> Tensor:
         """(B, K, h, w) -> (B, D), D = K (1 + cells^2)."""

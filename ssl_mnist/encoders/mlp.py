@@ -20,6 +20,9 @@ class MLP(Encoder):
         self.trunk = nn.Sequential(*layers)
         self.widths, self.dim = widths, widths[-1]
 
+    def hidden_layers(self) -> list[nn.Module]:
+        return [layer for layer in self.trunk if isinstance(layer, nn.ReLU)]
+
     def features(self, images: Tensor) -> Features:
         return Features(self.trunk(self.normalise(images)))
 

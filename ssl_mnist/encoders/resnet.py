@@ -55,6 +55,9 @@ class ResNet(Encoder):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
+    def hidden_layers(self) -> list[nn.Module]:
+        return [self.stem, *self.stages]
+
     def features(self, images: Tensor) -> Features:
         maps = self.stem(self.normalise(images))
         for stage in self.stages:

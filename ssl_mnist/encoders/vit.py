@@ -45,6 +45,9 @@ class ViT(Encoder):
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.transformer = Transformer(height * width + 1, depth, heads, dim, mlp_dim, dropout=0.0, attention_dropout=0.0)
 
+    def hidden_layers(self) -> list[nn.Module]:
+        return list(self.transformer.layers)
+
     def features(self, images: Tensor) -> Features:
         patches = self.patches(F.pad(self.normalise(images), self.padding))  # (B, D, h, w); 0 is the mean
         tokens = patches.flatten(2).transpose(1, 2)  # (B, T, D), T = h w

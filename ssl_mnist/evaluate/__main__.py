@@ -84,7 +84,9 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
                 f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}"
             )
     studies, no_studies = fitting_studies(make_studies(settings), dataset)
-    probes, left_out = fitting(applicable(make_probes(settings), encoder, device), dataset, overrides)
+    wanted = make_probes(settings)
+    probes, left_out = fitting(applicable(wanted, encoder, device), dataset, overrides)
+    left_out += [f"{name}: encoder.pt does not hold the projector" for name, each in wanted.items() if each.feature == "projection"]
     others, missing = read_others(studies, dataset, device)
     for reason in [*left_out, *no_studies, *missing]:
         say(f"WARNING not evaluated: {reason}")
@@ -99,7 +101,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         say(f"done    already in {shown(target)}")
         return target
     say(f"probe   {shown(encoder_file)} on {dataset.name}")
-    evaluation = probe(encoder, probes, dataset, settings, folder, studies, others)
+    evaluation = probe(encoder, probes, dataset, settings, folder, studies=studies, others=others)
     summary = evaluation.scores | {
         "encoder": what["encoder"],
         "identity": made_from["identity"] if made_from else None,

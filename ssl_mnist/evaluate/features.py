@@ -5,7 +5,7 @@ Shapes: B batch, N images, C channels, H and W image size.
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -62,14 +62,30 @@ class FeatureStore:
     data set and one way of extraction; removing it costs only the time to compute it again.
     """
 
-    def __init__(self, encoder: Encoder, cells: set[int], tta: int, folder: Path | None, identity: str) -> None:
-        """identity: of the encoder's weights and of the data."""
+    def __init__(
+        self,
+        encoder: Encoder,
+        cells: set[int],
+        tta: int,
+        folder: Path | None,
+        identity: str,
+        head: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """identity: of the encoder's weights and of the data; head: a projector of embeddings, whose output is the feature `projection`."""
+        self.head = head
         self.encoder, self.cells, self.tta = encoder.eval(), cells if encoder.has_map else set(), tta
         self.kept = Kept(folder, "features")
         self.key = hashlib.sha256(f"{identity}/{tta}/{encoder.mean.device.type}".encode()).hexdigest()[:16]
 
     def __call__(self, split: str, images: Images) -> Features:
         """Features of the images (N, C, H, W) uint8 of a split: "train", "val" or "test"."""
+        found = self._features(split, images)
+        if self.head is not None:
+            with torch.no_grad():
+                found["projection"] = torch.cat([self.head(part).float() for part in found["embedding"].split(1000)])
+        return found
+
+    def _features(self, split: str, images: Images) -> Features:
         names = ["embedding", *(f"map_{size}" for size in sorted(self.cells))]
         kept = {name: self._kept(f"{split}-{name}-{self.key}", images) for name in names}
         if all(values is not None for values in kept.values()):

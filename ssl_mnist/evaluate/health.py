@@ -87,9 +87,9 @@ class Health:
             embeddings = extract(encoder, self.images, set(), batch_size=BATCH)["embedding"]
             first, second = self._views(encoder)
             found = measures(embeddings, first, second, self.labels)
-            projected = [z for z in map(method.project, (embeddings, first, second)) if z is not None]
-        if projected:
-            found |= {f"projection_{name}": value for name, value in spread(*projected).items()}
+            if method.projects:
+                projected = spread(*map(method.project, (embeddings, first, second)))
+                found |= {f"projection_{name}": value for name, value in projected.items()}
         return {f"health/{name}": value for name, value in found.items()}
 
     def _views(self, encoder: nn.Module) -> tuple[Tensor, Tensor]:
@@ -112,9 +112,11 @@ class Health:
         """Of what `measure` returned."""
         method = self.experiment.method
         encoder = method.representation()
-        with frozen(method, encoder):
-            projected = method.project(torch.zeros(1, encoder.dim, device=encoder.mean.device))
-        return verdict(numbers, encoder.dim, 0 if projected is None else projected.shape[1], method.num_views > 1)
+        projection_dim = 0
+        if method.projects:
+            with frozen(method, encoder):
+                projection_dim = method.project(torch.zeros(1, encoder.dim, device=encoder.mean.device)).shape[1]
+        return verdict(numbers, encoder.dim, projection_dim, method.num_views > 1)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ class Evaluation:
     embeddings: Tensor  # (N, D) of these images
     bank: Tensor  # (M, D) embeddings of train
     confusion: Tensor | None  # (num_classes, num_classes) counts of the first probe on this split: row true, column predicted
+    predicted: Tensor | None = None  # (N,) the classes that the first probe predicts for these images
     features: Features = field(default_factory=dict)  # of the images shown, all that the probes look at
     fitted: dict[str, Fitted] = field(default_factory=dict)  # by probe
     figures: dict[str, Callable[[], "dict[str, Figure]"]] = field(default_factory=dict)  # what they show -> makes them by name
@@ -50,9 +51,13 @@ def score_titles(probes: Mapping[str, Probe], tta: int) -> dict[str, str]:
     return {f"{name}{suffix(tta)}": f"{title}{extra}" for probe in probes.values() for name, title in probe.titles().items()}
 
 
-def applicable(probes: Mapping[str, Probe], encoder: Encoder, device: Device) -> dict[str, Probe]:
-    """Those that the encoder has the features for, fitted to the size of its feature map. Raises UserError where there is none."""
+def applicable(probes: Mapping[str, Probe], encoder: Encoder, device: Device, projects: bool = False) -> dict[str, Probe]:
+    """Those that the encoder has the features for, fitted to the size of its feature map. Raises UserError where there is none.
+
+    projects: whether there is a projector, whose output is a feature.
+    """
     found = {name: probe for name, probe in probes.items() if encoder.has_map or not probe.feature.startswith("map")}
+    found = {name: probe for name, probe in found.items() if projects or probe.feature != "projection"}
     if not found:
         raise UserError("evaluation: no probe fits this encoder, which has no feature map; evaluation=standard has others")
     for probe in found.values():
@@ -102,7 +107,8 @@ def evaluate(
         classes_of_first = fitted[first].val[primary]
 
     draws = {f"{name}{end}": {"draws": len(found)} for each in fitted.values() for name, found in each.val.items() if found.ndim > 1}
-    confusion = confusion_matrix(_labels(shown), classes_of_first.view(-1, len(shown))[0], len(classes))
+    first_draw = classes_of_first.view(-1, len(shown))[0]
+    confusion = confusion_matrix(_labels(shown), first_draw, len(classes))
     true, mistaken, count = most_confused(confusion)
     scores |= {
         "primary": f"{primary}{end}",
@@ -115,9 +121,8 @@ def evaluate(
         },
         "warnings": warnings,
     }
-    return Evaluation(
-        scores, warnings, split, shown, shown_features["embedding"], train.features["embedding"], confusion, shown_features, fitted
-    )
+    embeddings, bank = shown_features["embedding"], train.features["embedding"]
+    return Evaluation(scores, warnings, split, shown, embeddings, bank, confusion, first_draw, shown_features, fitted)
 
 
 def labelled(dataset: Dataset, part: str, features: FeatureStore) -> Labelled:

@@ -21,6 +21,7 @@ class Autoencoder(Method):
     """Encoder, a linear code of `code_dim` numbers, and the encoder's mirror image as decoder; mean squared error a pixel (white = 1)."""
 
     num_views = 1
+    projects = True
 
     def __init__(self, encoder: Encoder, code_dim: int, target: str) -> None:
         super().__init__(encoder)
@@ -32,6 +33,7 @@ class Autoencoder(Method):
         self.decoder = nn.Sequential(nn.Linear(code_dim, encoder.dim), nn.ReLU(inplace=True), encoder.decoder())
 
     def project(self, embeddings: Tensor) -> Tensor:
+        """The code."""
         return self.code(embeddings)
 
     def reconstruct(self, views: Tensor) -> Tensor:

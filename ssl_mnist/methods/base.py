@@ -16,6 +16,7 @@ class Method(nn.Module):
 
     num_views: int  # augmented views it wants of each image
     chance: ClassVar[dict[str, float]] = {}  # what guessing would give, by the name of a term; drawn as a line
+    projects: ClassVar[bool] = False  # whether there is a projector
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -45,12 +46,9 @@ class Method(nn.Module):
         """What is evaluated and saved: the encoder, unless a method has a better one, such as a teacher's."""
         return self.encoder
 
-    def project(self, embeddings: Tensor) -> Tensor | None:
-        """What the loss looks at, (B, P), made from embeddings (B, D) of `representation()`: a projection or a code. None: no such thing.
-
-        `evaluate/health.py` measures it, since there a collapse shows first.
-        """
-        return None
+    def project(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (B, D) of `representation()` -> (B, P): what the loss looks at, where `projects`. A collapse shows there first."""
+        raise NotImplementedError
 
     def figures(self, images: Tensor) -> "dict[str, Figure]":
         """Figures of the method at work on images (N, C, H, W) in [0, 1]; called in eval mode, without gradients."""

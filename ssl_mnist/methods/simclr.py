@@ -33,6 +33,7 @@ class SimCLR(Method):
     """
 
     num_views = 2
+    projects = True
 
     def __init__(self, encoder: Encoder, temperature: float, hidden_dim: int, projection_dim: int) -> None:
         super().__init__(encoder)
@@ -43,12 +44,12 @@ class SimCLR(Method):
         self.projector = mlp([encoder.dim, hidden_dim, projection_dim])
         self.criterion = NTXentLoss(temperature=temperature, gather_distributed=True)  # negatives of all ranks, where there are several
 
+    def project(self, embeddings: Tensor) -> Tensor:
+        return self.projector(embeddings)
+
     def forward(self, images: Tensor, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         z0, z1 = self.project(self.encoder(torch.cat(views))).chunk(2)  # (B, P) each
         return {"z0": z0, "z1": z1}
-
-    def project(self, embeddings: Tensor) -> Tensor:
-        return self.projector(embeddings)
 
     def loss(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         z0, z1 = outputs["z0"], outputs["z1"]
