@@ -12,9 +12,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ssl_mnist.compare", description="Compare the runs of a sweep.")
     parser.add_argument("sweep", type=Path, help="a folder of outputs/sweeps/, or any folder with runs below it")
     parser.add_argument("--wandb-report", action="store_true", help="make a Weights & Biases report of it as well")
+    parser.add_argument("--no-references", action="store_true", help="without the floors and ceilings that experiment=references has made")
     arguments = parser.parse_args()
     try:
-        comparison, unwritten = report(arguments.sweep)
+        comparison, unwritten = report(arguments.sweep, references=not arguments.no_references)
         if arguments.wandb_report:
             from ssl_mnist.compare.wandb_report import publish
 
