@@ -3,7 +3,8 @@
 Shapes: N images, P = C H W pixels, D = dim.
 """
 
-import logging
+import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -13,9 +14,7 @@ from ssl_mnist.encoders.base import Encoder, Features
 from ssl_mnist.errors import UserError
 
 MAX_MATRIX = 4096  # pixels up to which the whole covariance matrix is made; 3 x 36 x 36 fits
-OVERSAMPLING, PASSES = 16, 4  # of the randomised decomposition
-
-log = logging.getLogger(__name__)
+OVERSAMPLING, PASSES, MAX_IMAGES = 16, 4, 20_000  # of the randomised decomposition
 
 
 class Pixels(Encoder):
@@ -66,35 +65,43 @@ class PCA(Encoder):
 def principal_components(images: Images, num: int) -> tuple[Tensor, Tensor]:
     """The mean (P,) of images (N, C, H, W) uint8 in [0, 1] and their first `num` components (num, P), float64 on the CPU.
 
-    By the eigenvectors of the covariance matrix, or, of more than 4,096 pixels, by randomised subspace iteration (Halko et al. 2011,
-    https://arxiv.org/abs/0909.4061, algorithm 4.4), which never makes that matrix. A component's sign is that of its largest entry.
+    By the eigenvectors of the covariance matrix. Of more than 4,096 pixels by randomised subspace iteration, which never makes that matrix
+    (Halko et al. 2011, https://arxiv.org/abs/0909.4061, algorithm 4.4), on at most 20,000 of the images, at equal distances. A component's
+    sign is that of its largest entry.
     """
-    mean = sum(batch.flatten(1).double().sum(0) for batch in _batches(images)) / len(images) / 255
-    assert isinstance(mean, Tensor)
-    pixels = len(mean)
+    pixels = images.shape[1:].numel()
+    step = math.ceil(len(images) / MAX_IMAGES) if pixels > MAX_MATRIX else 1
+    rows = torch.arange(0, len(images), step)
+    sums = [batch.flatten(1).sum(0).cpu() for batch in _batches(images, rows)]  # of whole numbers: exact on every device
+    mean = torch.stack(sums).sum(0).double() / len(rows) / 255
     if pixels <= MAX_MATRIX:
-        components = torch.linalg.eigh(_covariance_times(images, mean, None))[1].flip(1)[:, :num]  # (P, num)
+        components = torch.linalg.eigh(_covariance_times(images, rows, mean, None))[1].flip(1)[:, :num]  # (P, num)
     else:
         width = min(num + OVERSAMPLING, pixels)
         basis = torch.randn(pixels, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         for _ in range(PASSES):
-            basis = torch.linalg.qr(_covariance_times(images, mean, basis))[0]
-        small = basis.T @ _covariance_times(images, mean, basis)  # (width, width)
+            basis = torch.linalg.qr(_covariance_times(images, rows, mean, basis))[0]
+        small = basis.T @ _covariance_times(images, rows, mean, basis)  # (width, width)
         components = basis @ torch.linalg.eigh((small + small.T) / 2)[1].flip(1)[:, :num]
     largest = components.gather(0, components.abs().argmax(0, keepdim=True))
     return mean, (components * largest.sign()).T
 
 
-def _covariance_times(images: Images, mean: Tensor, matrix: Tensor | None) -> Tensor:
-    """The covariance of the pixels (P, P) times a matrix (P, K), or the covariance itself; products of a batch in float32, where the
-    images are, sums in float64, which not every device has."""
+def _covariance_times(images: Images, rows: Tensor, mean: Tensor, matrix: Tensor | None) -> Tensor:
+    """The covariance of the pixels (P, P) of some rows times a matrix (P, K), or, without one, the covariance itself.
+
+    Products of a batch are made where the images are, in float64 on CUDA, whose float32 may be TF32, and in float32 elsewhere (MPS has no
+    float64); the sum over batches is in float64.
+    """
     total = torch.zeros((), dtype=torch.float64)
-    for batch in _batches(images):
-        centred = batch.flatten(1).float() / 255 - mean.to(batch.device, torch.float32)  # (B, P)
-        other = centred if matrix is None else centred @ matrix.to(batch.device, torch.float32)
+    for batch in _batches(images, rows):
+        wide = torch.float64 if batch.device.type == "cuda" else torch.float32
+        centred = batch.flatten(1).to(wide) / 255 - mean.to(wide).to(batch.device)  # (B, P)
+        other = centred if matrix is None else centred @ matrix.to(wide).to(batch.device)
         total = total + (centred.T @ other).cpu().double()
-    return total / len(images)
+    return total / len(rows)
 
 
-def _batches(images: Images):
-    return images.split(1000)
+def _batches(images: Images, rows: Tensor) -> Iterator[Tensor]:
+    for part in rows.split(1000):
+        yield images[part.to(images.device) if isinstance(images, Tensor) else part]
