@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_mnist import config
 from ssl_mnist.augment import Augmentation
-from ssl_mnist.data import Dataset, ImageSpec, KnownSpec, class_counts, steps_per_epoch
+from ssl_mnist.data import Dataset, Images, ImageSpec, KnownSpec, class_counts, steps_per_epoch
 from ssl_mnist.data.download import no_download
 from ssl_mnist.data.spec import checked
 from ssl_mnist.encoders import Encoder
@@ -55,8 +56,23 @@ class Experiment:
     ranks: Ranks  # the processes that train it together
 
     @property
+    def images(self) -> Images:
+        """The images (N, C, H, W) that the method trains on."""
+        return trained_on(self.method, self.dataset)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Their classes (N,), for a method whose class says `supervised`; None for any other."""
+        return self.dataset.train.labels if self.method.supervised else None
+
+    @property
     def num_steps(self) -> int:
-        return self.epochs * steps_per_epoch(self.dataset.to_pretrain, self.batch_size)
+        return self.epochs * steps_per_epoch(self.images, self.batch_size)
+
+
+def trained_on(method: Method, dataset: Dataset) -> Images:
+    """The images without labels, where a data set has such; a supervised method takes train's."""
+    return dataset.train.images if method.supervised else dataset.to_pretrain
 
 
 def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None = None, ranks: Ranks = ALONE) -> Experiment:
@@ -93,13 +109,15 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     if spec.classes is not None:
         check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
     pretraining = settings["pretrain"]
-    batch_size = min(pretraining["batch_size"], len(dataset.to_pretrain))
+    images = trained_on(method, dataset)
+    batch_size = min(pretraining["batch_size"], len(images))
     if batch_size < pretraining["batch_size"] and _names(settings["overrides"], "pretrain.batch_size"):
         raise UserError(f"pretrain.batch_size must be at most the {batch_size:,} training images, got {pretraining['batch_size']:,}")
     if pretraining["keep"] == "best_knn" and spec.classes is None:
         raise UserError("pretrain.keep=best_knn goes by labels of val, and the images have none; pretrain.keep=best_rankme needs none")
     distributed.check(batch_size, ranks)
-    num_steps = pretraining["epochs"] * steps_per_epoch(dataset.to_pretrain, batch_size)
+    epochs = pretraining["epochs"] if method.trains else 0
+    num_steps = epochs * steps_per_epoch(images, batch_size)
     optimizer, schedule = make_optimizer(_factory(settings["optimizer"]), method, num_steps, round(pretraining["warmup"] * num_steps))
     return Experiment(
         spec=spec,
@@ -114,7 +132,7 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
         left_out=left_out,
         device=device,
         seed=settings["seed"],
-        epochs=pretraining["epochs"],
+        epochs=epochs,
         batch_size=batch_size,
         log_every=pretraining["log_every"],
         ranks=ranks,

@@ -153,7 +153,8 @@ def _resumed(arguments: list[str]) -> list[str]:
         raise UserError(f"{folder / RUN} cannot be read: the run's own command with hydra.run.dir={folder} starts it again") from None
     flags = [word for i, word in enumerate(words) if word.startswith(CONFIG_FLAGS) or (i and words[i - 1] in CONFIG_FLAGS)]
     others = [argument for argument in arguments if argument not in named]
-    return [*flags, *overrides, *others, f'hydra.run.dir="{folder}"']
+    # One run, also of an experiment that is a sweep by itself.
+    return [*flags, *overrides, "hydra.mode=RUN", *others, f'hydra.run.dir="{folder}"']
 
 
 def _devices(arguments: list[str]) -> int:

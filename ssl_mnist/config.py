@@ -57,7 +57,7 @@ CHOICES = {
 }
 # Settings that change no score. `device`, `precision` and the data's place enter an identity as what they became.
 NO_RESULT = (
-    *("tracking", "checkpoint", "allow_targets", "choices", "overrides", "objective"),
+    *("tracking", "checkpoint", "compare", "allow_targets", "choices", "overrides", "objective"),
     *("device", "devices", "precision", "threads", "pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
     *("health.num_pairs", "health.stop_on_collapse"),
     *("data._target_", "data.root", "data.fallback", "data.path", "data.cache", "data.device_limit_gb", "data.allow_broken", "data.known"),
@@ -65,7 +65,7 @@ NO_RESULT = (
 # Code that makes no result: what reads, draws, sends or says it.
 NO_RESULT_CODE = (
     *("compare/", "claim.py", "cli.py", "config.py", "console.py", "error_plots.py", "errors.py", "files.py", "jobs.py", "label_curves.py"),
-    *("plots.py", "record.py", "tracking.py", "__init__.py", "__main__.py"),
+    *("plots.py", "record.py", "references.py", "tracking.py", "__init__.py", "__main__.py"),
     *("evaluate/__main__.py", "evaluate/errors.py", "evaluate/layers.py", "evaluate/kept.py", "evaluate/project.py"),
     *("training/launch.py", "training/state.py", "training/stops.py"),
 )
@@ -98,6 +98,10 @@ def settings_of(cfg: DictConfig, job: Any) -> dict[str, Any]:
     overrides = list(job.overrides.task)
     experiments = [override.partition("=")[2] for override in overrides if override.lstrip("+").startswith("experiment=")]
     chosen = {group: job.runtime.choices.get(group) for group in GROUPS}
+    method = settings.get("method")
+    if isinstance(method, dict) and isinstance(method.get("encoder"), dict) and "_target_" in method["encoder"]:
+        # A method that brings its encoder with it; with `override /encoder` in its YAML file encoder= on the command line would replace it.
+        settings["encoder"], chosen["encoder"] = method.pop("encoder"), job.runtime.choices.get("encoder@method.encoder")
     return settings | {"choices": chosen | {"experiment": experiments[-1] if experiments else None}, "overrides": overrides}
 
 
@@ -135,7 +139,7 @@ def check(settings: Mapping[str, Any]) -> None:
     for key in (*known, *GROUPS):
         if key not in settings:
             raise UserError(f"{key} cannot be removed")
-    for key in ("pretrain", "health", "checkpoint", "tracking"):
+    for key in ("pretrain", "health", "checkpoint", "compare", "tracking"):
         if not isinstance(settings[key], dict):
             raise UserError(f"{key} holds settings of its own, such as {key}.{next(iter(known[key]))}, and cannot be {settings[key]!r}")
         _check_keys(key, settings[key], known[key])

@@ -52,6 +52,8 @@ class Folders(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _ending_in_one_line(), _resolving(config):
+            if launch.in_job():  # of an experiment that is a sweep by itself; -m on the command line is refused before
+                raise UserError("several devices are for one run; in a sweep each job has one")
             folder = sweep_folder(config)
             check_sweep(folder)
             Folders.created = _missing(folder)

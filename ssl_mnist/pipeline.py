@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ssl_mnist import __version__, config, record
+from ssl_mnist import __version__, config, record, references
 from ssl_mnist.claim import claim, extended, superseded
 from ssl_mnist.console import Console, say, score_table, shown
 from ssl_mnist.errors import UserError
@@ -66,12 +66,14 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
     if ranks.rank:
         return _follow(experiment)
     ranks.agree(None)
+    settings = _without_effect(settings, experiment)
     what = config.identity(settings, device.device.type, device.precision, experiment.dataset.fingerprint, threads.num, ranks.num)
     what = what if sweep else extended(Path(folder), what)
     with claim(Path(folder), sweep, what, wait) as (place, complete):
         if complete:
             console.say(f"done    already in {shown(place)}")
             ranks.agree(None)
+            references.keep(place)
             return read_json(place / SUMMARY)
         if sweep and (why := superseded(sweep, settings["overrides"], what)):
             console.say(f"again   {why}")
@@ -115,10 +117,21 @@ def _make(
         _keep_representations(experiment, evaluation, out)
     _hand_over(experiment, evaluation, what["identity"], out)
     out.files.end()
+    references.keep(out.files.folder)
     if not settings["checkpoint"]["keep"]:
         out.checkpoints.remove()
     out.console.say(f"folder  {shown(out.files.folder)}")
     return summary
+
+
+def _without_effect(settings: Mapping[str, Any], experiment: "Experiment") -> Mapping[str, Any]:
+    """The settings of a method that does not train, with what has no effect on it set to 0: its epochs, and where it has no parameter,
+    so that nothing is initialised, its seed. Runs that cannot differ have one identity, and a sweep makes them once."""
+    if experiment.method.trains:
+        return settings
+    seed = settings["seed"] if _size(experiment.method) else 0
+    experiment.seed = seed
+    return {**settings, "seed": seed, "pretrain": {**settings["pretrain"], "epochs": 0}}
 
 
 def _checkpoints(settings: Mapping[str, Any], what: Mapping[str, Any], place: Path) -> "Checkpoints":
@@ -144,7 +157,7 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
     dataset = experiment.dataset
     splits = {"train": dataset.train, "val": dataset.val}
     out.console.stage(f"data    {dataset.name}: {describe(splits, dataset.spec.classes)}")
-    if dataset.unlabelled is not None:
+    if dataset.unlabelled is not None and experiment.images is dataset.unlabelled:
         out.console.say(f"        pretrains on {len(dataset.unlabelled):,} images without labels")
     if dataset.note:
         out.console.say(f"        {dataset.note}")
@@ -153,7 +166,7 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
         out.console.say(f"augment {', '.join(acting) or 'nothing'} (auto: what the data set names)")
     for reason in experiment.left_out:
         log.warning("WARNING not evaluated: %s", reason)
-    if experiment.batch_size < batch_size:
+    if experiment.batch_size < batch_size and experiment.method.trains:
         log.warning("WARNING batches of %d instead of %d images: there are no more to train on", experiment.batch_size, batch_size)
     for name in experiment.augmentation.of_kinds(experiment.spec.label_changing):
         log.warning(
@@ -161,6 +174,11 @@ def _introduce(experiment: "Experiment", choices: Mapping[str, Any], batch_size:
         )
     if threads:
         out.console.say(f"threads {threads}")
+    if not experiment.method.trains:
+        out.console.stage(f"train   {choices['method']}: no training, the encoder {choices['encoder']} is evaluated as it is")
+        return
+    if experiment.method.supervised:
+        out.console.say(f"        trains on the labels of {len(experiment.images):,} images too: this is no self-supervised method")
     steps = f"{experiment.num_steps:,} step{'s' * (experiment.num_steps != 1)} of {experiment.batch_size} images"
     num = experiment.ranks.num
     if num > 1:
@@ -381,6 +399,7 @@ def _facts(experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[
         **{f"choices/{group}": choice for group, choice in settings["choices"].items()},
         "seed": settings["seed"],
         "identity": what["identity"],
+        **({"reference": experiment.method.reference} if experiment.method.reference else {}),
         **environment(experiment.device),
     }
 

@@ -20,7 +20,8 @@ from ssl_mnist.data import Dataset, ImageSpec, Split
 from ssl_mnist.training.device import Device
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-METHODS = sorted(path.stem for path in (REPOSITORY / "conf" / "method").glob("*.yaml"))
+REFERENCES = ("raw_pixels", "pca", "untrained", "supervised")  # floors and ceilings, which are no pretraining
+METHODS = sorted({path.stem for path in (REPOSITORY / "conf" / "method").glob("*.yaml")} - set(REFERENCES))
 SPEC = ImageSpec(channels=1, height=28, width=28, mean=[0.1307], std=[0.3081], classes=[str(i) for i in range(10)], label_changing=[])
 CPU = Device.choose("cpu", "32")
 torch.set_num_threads(1)  # two processes share the tests out, and most of their time is imports and small products
@@ -66,6 +67,7 @@ def isolate(folder: Path) -> dict[str, str]:
 FORGET = (
     *(name for name in os.environ if name.startswith("WANDB_")),
     "SSL_MNIST_DATA",
+    "SSL_MNIST_REFERENCES",
     "HYDRA_FULL_ERROR",
     "SSL_MNIST_NUM_JOBS",
     "SSL_MNIST_SWEEP",

@@ -11,7 +11,7 @@ from importlib import import_module
 import pytest
 import torch
 import yaml
-from conftest import METHODS, REPOSITORY, TINY, command, experiment, settings
+from conftest import METHODS, REFERENCES, REPOSITORY, TINY, command, experiment, settings
 
 from ssl_mnist import compose, config
 from ssl_mnist.build import make_optimizer
@@ -23,6 +23,8 @@ from ssl_mnist.methods.base import losses
 BUILDING = ("method", "encoder", "augmentation", "optimizer", "evaluation")
 OPTIONS = [f"{group}={path.stem}" for group in BUILDING for path in sorted((CONFIG_DIR / group).glob("*.yaml")) if path.stem != "settings"]
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
+# Tested in test_references.py: what has nothing to learn, or learns from labels.
+OPTIONS = [option for option in OPTIONS if option.partition("=")[2] not in (*REFERENCES, "pixels")]
 SLOW = {"encoder=resnet50": pytest.mark.slow}  # options whose optimizer step takes more than 5 s
 
 
@@ -300,7 +302,7 @@ def test_help_names_groups_options_and_examples(tmp_path):
     (tmp_path / "mine" / "encoder" / "tiny.yaml").write_text("")
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
     text = command("--help", cwd=tmp_path).stdout
-    for option in (*OPTIONS, "data=mnist_5k", "experiment=smoke", *(f"method={name}" for name in METHODS)):
+    for option in (*OPTIONS, "data=mnist_5k", "experiment=smoke", *(f"method={name}" for name in (*METHODS, *REFERENCES))):
         group, name = option.split("=")
         assert re.search(rf"^{group}: .*\b{name}\b", text, re.M), option
     assert re.search(r"^\+search: optuna$", text, re.M) and re.search(r"^\+evaluation/probe: .*\bknn\b", text, re.M)

@@ -27,7 +27,7 @@ def test_parts_make_up_each_batch():
         distributed.check(6, Ranks(0, 4))
 
 
-@pytest.mark.parametrize("method", ["simclr", "autoencoder"])
+@pytest.mark.parametrize("method", ["simclr", "autoencoder", "supervised"])
 def test_two_ranks_learn_what_one_learns(method, tmp_path):
     """Without BatchNorm and augmentation, which differ by rank."""
 

@@ -4,7 +4,7 @@ import re
 import shlex
 
 import pytest
-from conftest import METHODS, REPOSITORY
+from conftest import METHODS, REFERENCES, REPOSITORY
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ssl_mnist import compose, config
@@ -42,7 +42,7 @@ def jobs(words: list[str]) -> list[list[str]]:
 def test_every_command_composes(module, words):
     """The settings that a command names exist and have allowed values."""
     if module == "compare":
-        assert {word for word in words[1:] if word.startswith("-")} <= {"--wandb-report", "--pairs"}
+        assert {word for word in words[1:] if word.startswith("-")} <= {"--wandb-report", "--pairs", "--no-references"}
         return
     OverridesParser.create().parse_overrides([word for word in words if "=" in word and not word.startswith("-") and "<" not in word])
     for overrides in jobs(words):
@@ -93,7 +93,7 @@ def test_the_tree_names_every_file_and_no_other():
 def test_the_documents_name_what_there_is():
     """All methods in README, all benchmarks in docs/benchmarks.md, all probes' files in docs/protocol.md or its groups."""
     readme, benchmarks = README.read_text().lower(), (REPOSITORY / "docs" / "benchmarks.md").read_text()
-    assert all(method in readme for method in METHODS)
+    assert all(method in readme for method in (*METHODS, *REFERENCES))
     assert all(f"benchmarks/{path.name}" in benchmarks for path in (REPOSITORY / "benchmarks").glob("*.py"))
     protocol = (REPOSITORY / "docs" / "protocol.md").read_text()
     assert all(

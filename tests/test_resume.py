@@ -35,7 +35,7 @@ def trained(built, progress, until=12):
     return without_times(rows)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "supervised"])
 def test_going_on_from_any_step_gives_the_same_bits(method, tmp_path):
     whole = made(method)
     rows = trained(whole, state.Progress())
@@ -183,7 +183,7 @@ def test_resume_takes_the_runs_own_command_and_what_is_added(tmp_path, monkeypat
     (tmp_path / "a b" / "run.json").write_text(json.dumps({"command": line, "overrides": ["method=mine", "seed=3"]}))
     monkeypatch.chdir(tmp_path)
     assert cli._resumed(["resume=a b", "device=cpu"]) == [
-        "--config-dir", "my conf", "method=mine", "seed=3", "device=cpu", 'hydra.run.dir="a b"'
+        "--config-dir", "my conf", "method=mine", "seed=3", "hydra.mode=RUN", "device=cpu", 'hydra.run.dir="a b"'
     ]  # fmt: skip
     assert cli._resumed(["seed=1"]) == ["seed=1"]
 

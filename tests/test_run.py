@@ -15,8 +15,7 @@ from conftest import CPU, METHODS, REPOSITORY, TINY, command, isolate, settings,
 from ssl_mnist import cli, compose, load_encoder, run
 from ssl_mnist.build import build, make_probes
 from ssl_mnist.data import packaged, packaged_5k
-from ssl_mnist.encoders import Encoder
-from ssl_mnist.encoders.base import Features
+from ssl_mnist.encoders import Pixels
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.protocol import applicable
 from ssl_mnist.pipeline import probe
@@ -24,15 +23,6 @@ from ssl_mnist.training.loop import Diverged
 
 PROBES = ("experiment=smoke", "evaluation.cache=false")  # the probes and the data of the fixture `sweep`
 TRAINED = (*TINY, "pretrain.epochs=1")
-
-
-class Pixels(Encoder):
-    """The floor under every method: the image itself."""
-
-    dim = 784
-
-    def features(self, images):
-        return Features(images.flatten(1))
 
 
 def scores_of(encoder, folder):

@@ -14,9 +14,10 @@ def main() -> None:
     parser.add_argument("sweep", type=Path, help="a folder of outputs/sweeps/, or any folder with runs below it")
     parser.add_argument("--wandb-report", action="store_true", help="make a Weights & Biases report of it as well")
     parser.add_argument("--pairs", nargs="+", metavar="A,B", help="count how often two classes are taken for each other, such as 3,9")
+    parser.add_argument("--no-references", action="store_true", help="without the floors and ceilings that experiment=references has made")
     arguments = parser.parse_args()
     try:
-        comparison, unwritten = report(arguments.sweep)
+        comparison, unwritten = report(arguments.sweep, references=not arguments.no_references)
         if arguments.pairs:
             found = errors_of(comparison)
             if isinstance(found, str):

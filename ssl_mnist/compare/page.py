@@ -21,6 +21,7 @@ from ssl_mnist.compare import labels
 from ssl_mnist.compare.cka import similarity
 from ssl_mnist.compare.errors import errors_of
 from ssl_mnist.compare.errors import mean as mean_count
+from ssl_mnist.compare.reference_page import reference_lines, reference_mark, reference_rows, references_note
 from ssl_mnist.compare.report import Comparison, Score, cell, num_images, run_warnings
 from ssl_mnist.compare.robustness import corrupted
 from ssl_mnist.compare.runs import COSTS, Job, Run, by_size, is_finite, is_number, value_of
@@ -64,6 +65,7 @@ thead th { white-space: normal; vertical-align: bottom; min-width: 4.5rem; }
 .settings td { white-space: normal; max-width: 20rem; overflow-wrap: anywhere; }
 td.words { white-space: normal; min-width: 16rem; text-align: left; }
 td.best { background: var(--best); font-weight: 600; }
+.references tr:first-child td { border-top: 2px solid var(--line); } .references td { color: var(--soft); }
 tfoot td { color: var(--soft); border-bottom: 0; position: sticky; bottom: 0; background: var(--paper); }
 thead th { position: sticky; top: 0; background: var(--paper); }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: inherit; cursor: pointer; }
@@ -214,10 +216,15 @@ def _names(jobs: list[Job]) -> str:
     return "; ".join(f"<code>{_e(job.name)}</code>" for job in jobs[:10]) + more
 
 
-def _table(heads: list[str], rows: Iterable[str], label: str, foot: str = "", sortable: bool = True, kind: str = "") -> str:
+def _table(
+    heads: list[str], rows: Iterable[str], label: str, foot: str = "", sortable: bool = True, kind: str = "", below: str = ""
+) -> str:
+    """below: rows that stay below the others, however these are sorted."""
     names = [f"<button>{_e(head)}</button>" if sortable else _e(head) for head in heads]
     head = "".join(f"<th scope=col>{name}</th>" for name in names)
-    table = f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot and f'<tfoot>{foot}</tfoot>'}</table>"
+    below = below and f"<tbody class=references>{below}</tbody>"
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{below}{foot and f'<tfoot>{foot}</tfoot>'}"
+    table = f"<table class='{kind}'>{body}</table>"
     return f"<div class=wide tabindex=0 role=region aria-label='{_e(label)}'>{table}</div>"
 
 
@@ -234,10 +241,6 @@ def _key(key: str) -> str:
     return f"<span class=name>{_e(key).replace('.', '.<wbr>')}</span>"
 
 
-def _is_floor(run: Run) -> bool:
-    return run.settings.get("pretrain.epochs") == "0"
-
-
 def _scores(comparison: Comparison, split: str) -> str:
     scores = comparison.scores_on(split)
     best = {score.key: comparison.best_rows(score.key, score.higher) for score in scores}
@@ -245,8 +248,7 @@ def _scores(comparison: Comparison, split: str) -> str:
     rows = []
     for row in comparison.rows:
         name = row["configuration"]
-        floor = "<div class=soft>untrained: the floor</div>" if _is_floor(comparison.groups[name][0]) else ""
-        cells = [f"<td>{_name(name)}{floor}</td><td>{row['n']}</td>"]
+        cells = [f"<td>{_name(name)}{reference_mark(comparison.groups[name][0])}</td><td>{row['n']}</td>"]
         for score in scores:
             mean = row.get(f"{score.key} mean")
             marked = " class=best title='best mean of the column'" if name in best[score.key] else ""
@@ -267,7 +269,9 @@ def _scores(comparison: Comparison, split: str) -> str:
             cells.append(f"<td>{f'± {text}' if text else ''}</td>")
         what = _label(f"sampling error of {images:,} {split} images, at the column's best")
         foot = f"<tr><td>{what}</td><td></td>{''.join(cells)}</tr>"
-    return _table(heads, rows, f"Scores on {split}", foot) + f"<p class=soft>{_e(_how_to_read(comparison, split, images))}</p>"
+    below = reference_rows(comparison, scores, several)
+    reading = f"<p class=soft>{_e(_how_to_read(comparison, split, images))}</p>"
+    return _table(heads, rows, f"Scores on {split}", foot, below=below) + reading + references_note(comparison)
 
 
 def _how_to_read(comparison: Comparison, split: str, images: int | None) -> str:
@@ -425,11 +429,7 @@ def _against_time(comparison: Comparison, score: Score) -> str:
         text = [f"seed {run.seed}" for run in having]
         marker = _style(i) | {"size": 10, "symbol": i // len(COLOURS)}
         figure.add_scatter(x=x, y=y, name=_t(name), text=text, mode="markers", marker=marker)
-    floor = [run.summary[score.key] for run in comparison.sweep.runs if _is_floor(run) and score.key in run.summary]
-    if floor and len(floor) < len(comparison.sweep.runs):
-        level = _scaled(score, sum(floor) / len(floor))
-        figure.add_hline(y=level, line={"dash": "dash", "color": "#888"}, annotation_text="untrained", annotation_position="bottom right")
-        note += "The dashed line is the untrained encoder. "
+    note += reference_lines(figure, comparison, score)
     note += "A point a run. The axes do not begin at 0."
     return f"<h2>Accuracy against time: {_e(score.title)}</h2>{_plot(figure)}<p class=soft>{note}</p>"
 
@@ -559,7 +559,7 @@ def _effects(comparison: Comparison) -> str:
         x, y = (sorted({value_of(run, key) for run in runs}, key=by_size) for key in (keys[1], keys[0]))
         if len(x) * len(y) <= min(MAX_CELLS, 4 * len(runs)):
             return _pair(keys[0], keys[1], x, y, runs, score)
-    return "".join(_effect(key, keys, runs, comparison.scores_on(comparison.split), score) for key in keys)
+    return "".join(_effect(key, keys, runs, comparison, score) for key in keys)
 
 
 def _pair(first: str, second: str, x: list[str], y: list[str], runs: list[Run], score: Score) -> str:
@@ -589,7 +589,7 @@ def _is_balanced(key: str, keys: list[str], having: dict[str, list[Run]]) -> boo
     return all(design == designs[0] for design in designs)
 
 
-def _effect(key: str, keys: list[str], runs: list[Run], scores: list[Score], primary: Score) -> str:
+def _effect(key: str, keys: list[str], runs: list[Run], comparison: Comparison, primary: Score) -> str:
     x = sorted({value_of(run, key) for run in runs}, key=by_size)
     if len(x) < 2:
         return ""
@@ -619,6 +619,7 @@ def _effect(key: str, keys: list[str], runs: list[Run], scores: list[Score], pri
         over = "seeds and the other swept settings" if others else "seeds"
         note = f"Mean of n = {n} a value" + (f" and its 95 % interval over {over}." if n > 2 else f", over {over}; no interval below 3.")
     else:
+        scores = comparison.scores_on(comparison.split)
         figure, note = _scores_by(key, having, scores), f"Means of n = {n} a value. Colour: how far behind the column's best."
     if numeric:
         low, high = float(x[0]), float(x[-1])
@@ -626,6 +627,8 @@ def _effect(key: str, keys: list[str], runs: list[Run], scores: list[Score], pri
             figure.update_xaxes(type="log")
     elif not balanced:
         figure.update_xaxes(type="category")
+    if numeric or not balanced:
+        note += f" {reference_lines(figure, comparison, primary)}"
     return f"<h2>Effect of {_e(key)}</h2>{_plot(figure)}<p class=soft>{note}</p>"
 
 

@@ -9,11 +9,12 @@ import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ssl_mnist.compare.references import References, find, kind
 from ssl_mnist.compare.runs import COSTS, Run, Sweep, configurations, differing_settings, read, swept
 from ssl_mnist.compare.statistics import Verdict, compare_pairs, estimate, percent, sampling_error
 from ssl_mnist.console import say, shown
@@ -56,6 +57,7 @@ class Comparison:
     table: list[dict[str, Any]]
     verdicts: list[Verdict]
     different: dict[str, list[str]]  # settings that differ: a value a configuration
+    references: References = field(default_factory=References)  # what stands beside, and is neither ranked nor judged
 
     def scores_on(self, split: str) -> list[Score]:
         return [score for score in self.scores if score.split == split]
@@ -66,6 +68,11 @@ class Comparison:
         place = {name: i for i, name in enumerate(self.ranking)}
         key = (lambda row: place.get(row["configuration"], len(place))) if len(self.table) > MAX_ALL_PAIRS else (lambda row: 0)
         return sorted(self.table, key=key)
+
+    @cached_property
+    def reference_rows(self) -> list[dict[str, Any]]:
+        """As the table's, of what stands beside it."""
+        return [_row(name, runs, self.scores) for name, runs in self.references.runs.items()]
 
     @property
     def unread(self) -> list[Run]:
@@ -194,7 +201,8 @@ def _ranking(groups: dict[str, list[Run]], primary: Score) -> list[str]:
 
 def _row(name: str, runs: list[Run], scores: list[Score]) -> dict[str, Any]:
     """Mean, standard deviation and half width of the 95 % interval of each score and cost; of an accuracy the sampling error too."""
-    row: dict[str, Any] = {"configuration": name, "n": len(runs), "seeds": " ".join(str(run.seed) for run in runs)}
+    row: dict[str, Any] = {"configuration": name, "reference": kind(runs[0])}
+    row |= {"n": len(runs), "seeds": " ".join(str(run.seed) for run in runs)}
     for score in scores:
         values = [run.summary[score.key] for run in runs if score.key in run.summary]
         if values:
@@ -252,7 +260,8 @@ def cell(row: dict[str, Any], score: Score) -> str:
 def console_table(comparison: Comparison) -> str:
     """The rows as text of at most 120 columns: the deciding split, as many scores as fit, the best marked."""
     scores = sorted(comparison.scores_on(comparison.split), key=lambda score: score is not comparison.primary)
-    table = comparison.rows[:MAX_ROWS]
+    rows = comparison.rows[:MAX_ROWS]
+    table = [*rows, *comparison.reference_rows]
     names = [_short_keys(row["configuration"], comparison.swept) for row in table]
     columns = [("n", [str(row["n"]) for row in table]), ("seconds", [_seconds(row) for row in table])]
     width = min(max(13, *map(len, names)), 50)
@@ -275,6 +284,8 @@ def console_table(comparison: Comparison) -> str:
         lines.append(f"{name:<{width}}" + "".join(f"  {head[i]:>{size}}" for head, size in zip(heads, widths, strict=True)))
     lines.append("-" * len(lines[-1]))
     for i in range(len(table)):
+        if i == len(rows):
+            lines.append("references ".ljust(len(lines[height]), "-"))
         name = names[i] if len(names[i]) <= width else f"{names[i][: width - 1]}…"
         lines.append(f"{name:<{width}}" + "".join(f"  {cells[i]:>{size}}" for (_, cells), size in zip(columns, widths, strict=True)))
     note = f"{comparison.split} accuracy in %; mean ± half width of the 95 % interval over n seeds, of two seeds both values"
@@ -282,8 +293,10 @@ def console_table(comparison: Comparison) -> str:
         note += "; * best mean"
     if shown < len(scores):
         note += f"; {len(scores) - shown} more columns on the page"
-    if len(table) < len(comparison.table):
-        note += f"; the {len(table)} best of {len(comparison.table)} configurations"
+    if len(table) > len(rows):
+        note += "; the references are kept from earlier runs, and not compared"
+    if len(rows) < len(comparison.table):
+        note += f"; the {len(rows)} best of {len(comparison.table)} configurations"
     return "\n".join([line.rstrip() for line in [*lines, *textwrap.wrap(note, WIDTH)]])
 
 
@@ -300,15 +313,17 @@ def _seconds(row: dict[str, Any]) -> str:
     return f"{row['seconds mean']:.1f}" if "seconds mean" in row else "-"
 
 
-def report(folder: Path) -> tuple[Comparison, list[str]]:
+def report(folder: Path, references: bool = True) -> tuple[Comparison, list[str]]:
     """`write`, and print what it found. Returns the comparison, and which files could not be written and why."""
-    comparison, unwritten = write(folder)
+    comparison, unwritten = write(folder, references)
     sweep = comparison.sweep
     say(f"\n{comparison.answer}.")
     if comparison.groups:
         say(f"{comparison.basis} {comparison.evaluate}\n\n{console_table(comparison)}")
+    if comparison.references.missing:
+        say(f"\nreferences {comparison.references.line}\n  {comparison.references.command}")
     _list("FAILED ", [f"{job.name}: {job.error}" for job in sweep.failed])
-    _list("WARNING", [*sweep.warnings, *run_warnings(comparison), *unwritten])
+    _list("WARNING", [*sweep.warnings, *run_warnings(comparison), *reference_warnings(comparison), *unwritten])
     if sweep.running:
         say(f"running {len(sweep.running)}: {_few([job.name for job in sweep.running])}")
     if sweep.killed:
@@ -342,8 +357,16 @@ def run_warnings(comparison: Comparison) -> list[str]:
     return [f"{warning} ({_few(names)})" for warning, names in found.items()]
 
 
-def write(folder: Path) -> tuple[Comparison, list[str]]:
+def reference_warnings(comparison: Comparison) -> list[str]:
+    """What a reader of the references has to know: which are of other code, and which files could not be used."""
+    found = comparison.references
+    return [*(f"reference {name}: {note}" for name, note in found.notes.items()), *found.warnings]
+
+
+def write(folder: Path, references: bool = True) -> tuple[Comparison, list[str]]:
     """Write comparison.csv, comparison.json and comparison.html into a sweep's folder; a file that cannot be written is named.
+
+    references: whether floors and ceilings that are kept stand beside the sweep, unless its runs say `compare.references=false`.
 
     Raises UserError where the folder holds no run, or where one of these files is the user's own.
     """
@@ -351,15 +374,22 @@ def write(folder: Path) -> tuple[Comparison, list[str]]:
 
     check_comparison(folder)
     comparison = compare_runs(read(folder))
-    sweep, rows = comparison.sweep, [{k: v for k, v in row.items() if not k.endswith(" values")} for row in comparison.table]
+    if references:
+        comparison = replace(comparison, references=find(comparison.sweep.runs, comparison.best_run))
+    sweep = comparison.sweep
+    rows, beside = (
+        [{k: v for k, v in row.items() if not k.endswith(" values")} for row in table]
+        for table in (comparison.table, comparison.reference_rows)
+    )
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(["configuration", *(key for row in rows for key in row)])))
+    writer = csv.DictWriter(text, list(dict.fromkeys(["configuration", *(key for row in [*rows, *beside] for key in row)])))
     writer.writeheader()
-    writer.writerows({key: _inert(value) for key, value in row.items()} for row in rows)
+    writer.writerows({key: _inert(value) for key, value in row.items()} for row in [*rows, *beside])
     content = {
         "answer": comparison.answer,
         "split": comparison.split,
-        "configurations": [{key: None if value != value else value for key, value in row.items()} for row in rows],
+        "configurations": _without_nan(rows),
+        "references": _without_nan(beside),
         "verdicts": [
             {"score": v.score, "first": v.first, "second": v.second, "verdict": v.kind, "p": None if v.p != v.p else v.p, "words": v.words}
             for v in comparison.verdicts
@@ -368,7 +398,7 @@ def write(folder: Path) -> tuple[Comparison, list[str]]:
         "failures": [{"overrides": job.overrides, "error": job.error} for job in sweep.failed],
         "running": [job.overrides for job in sweep.running],
         "killed": [job.overrides for job in sweep.killed],
-        "warnings": [*sweep.warnings, *run_warnings(comparison)],
+        "warnings": [*sweep.warnings, *run_warnings(comparison), *reference_warnings(comparison)],
     }
     files: dict[str, Callable[[], str]] = {
         "comparison.csv": text.getvalue,
@@ -382,6 +412,10 @@ def write(folder: Path) -> tuple[Comparison, list[str]]:
         except OSError as error:
             unwritten.append(f"{name} cannot be written: {error.strerror}")
     return comparison, unwritten
+
+
+def _without_nan(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: None if value != value else value for key, value in row.items()} for row in rows]
 
 
 def _inert(value: Any) -> Any:

@@ -103,10 +103,8 @@ def read(folder: Path) -> Sweep:
                 warnings.append(f"{_shown(place)}/{SUMMARY} {broken}; the job is left out")
                 continue
             history = _rows(path / METRICS, f"{_shown(place)}/{METRICS}", warnings)
-            overrides = {key: value for key, value in map(_split, record["overrides"]) if key != "seed"}
-            settings = dict(_flat(record["settings"]))
             predictions = _predictions(path / PREDICTIONS, f"{_shown(place)}/{PREDICTIONS}", summary, warnings)
-            runs.append(Run(path, place, overrides, summary["seed"], record, settings, summary, history, predictions))
+            runs.append(_run(path, place, record, summary, history, predictions))
             if (path / ERROR).exists():
                 warnings.append(f"{_shown(place)} has its scores, and failed after them: {_first_line(path / ERROR)}")
         else:
@@ -119,6 +117,27 @@ def read(folder: Path) -> Sweep:
     kept = _newest(runs, warnings)
     warnings += [*_kept_apart(kept), *_mixed(kept)]
     return Sweep(folder, kept, failed, jobs["running"], killed, warnings, places)
+
+
+def _run(
+    folder: Path,
+    place: str,
+    record: dict[str, Any],
+    summary: dict[str, Any],
+    history: list[dict[str, Any]],
+    predictions: Predictions | None = None,
+) -> Run:
+    overrides = {key: value for key, value in map(_split, record["overrides"]) if key != "seed"}
+    return Run(folder, place, overrides, summary["seed"], record, dict(_flat(record["settings"])), summary, history, predictions)
+
+
+def kept_run(path: Path, record: Any, summary: Any) -> Run:
+    """A run of which one file holds the record and the summary. Raises ValueError where it is not what they hold."""
+    if not (isinstance(record, dict) and isinstance(summary, dict)):
+        raise ValueError("holds no run")
+    _check_record(record)
+    _check_summary(summary)
+    return _run(path, path.stem, record, summary, [])
 
 
 def _places(folder: Path, warnings: list[str]) -> Iterator[Path]:
@@ -137,7 +156,7 @@ def _places(folder: Path, warnings: list[str]) -> Iterator[Path]:
         folders.sort()
 
 
-class _Broken(Exception):
+class _Broken(ValueError):
     """Why a file cannot be used, as the rest of a sentence that begins with its name."""
 
 

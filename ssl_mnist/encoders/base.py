@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_mnist.data import ImageSpec
+from ssl_mnist.data import Images, ImageSpec
 from ssl_mnist.errors import UserError
 
 
@@ -44,6 +44,11 @@ class Encoder(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> the same, standardised. Raises ValueError for images of another shape, type or range."""
+        self.check(images)
+        return (images - self.mean) / self.std
+
+    def check(self, images: Tensor) -> None:
+        """Raises ValueError unless these are images (B, C, H, W) of the spec's size in [0, 1]."""
         expected = (self.spec.channels, self.spec.height, self.spec.width)
         if images.ndim != 4 or tuple(images.shape[1:]) != expected or not images.is_floating_point():
             raise ValueError(
@@ -54,7 +59,9 @@ class Encoder(nn.Module):
             low, high = (bound.item() for bound in images.detach().aminmax())
             if low < -1e-3 or high > 1 + 1e-3:
                 raise ValueError(f"the encoder takes images in [0, 1] and normalises them itself, got values from {low:.4g} to {high:.4g}")
-        return (images - self.mean) / self.std
+
+    def prepare(self, images: Images) -> None:
+        """Called once before training with all images (N, C, H, W) uint8 that it may see, for what is found from them without training."""
 
     def features(self, images: Tensor) -> Features:
         """(B, C, H, W) in [0, 1] -> the embedding, and the feature map or tokens where there are any."""

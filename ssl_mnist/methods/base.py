@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ssl_mnist.data import Images
 from ssl_mnist.encoders import Encoder
 
 if TYPE_CHECKING:
@@ -12,9 +13,15 @@ if TYPE_CHECKING:
 
 
 class Method(nn.Module):
-    """A pretext task: it owns its heads and its loss, and all its state is in `state_dict`. It is given images and never a label."""
+    """A pretext task: it owns its heads and its loss, and all its state is in `state_dict`.
+
+    It is given images and never a label, unless its class says `supervised = True`, which only a method that is called so may do.
+    """
 
     num_views: int  # augmented views it wants of each image
+    trains: ClassVar[bool] = True  # False: it takes no step, whatever pretrain.epochs says
+    supervised: ClassVar[bool] = False  # True: it trains on train's images, and `loss` finds their classes (B,) in outputs["labels"]
+    reference: ClassVar[str | None] = None  # "floor" or "ceiling": its runs are kept, and stand beside every comparison
     chance: ClassVar[dict[str, float]] = {}  # what guessing would give, by the name of a term; drawn as a line
     projects: ClassVar[bool] = False  # whether there is a projector
 
@@ -35,6 +42,10 @@ class Method(nn.Module):
         `loss` is minimised; every one is logged as `pretrain/<name>`. A term that is nan in a step was not measured in it.
         """
         raise NotImplementedError
+
+    def prepare(self, images: Images) -> None:
+        """Called once, before the first step, with all images (N, C, H, W) uint8 that it trains on. Here the encoder's `prepare`."""
+        self.encoder.prepare(images)
 
     def before_step(self, progress: float) -> None:
         """Called before each optimizer step; progress in [0, 1). For schedules and prototypes."""
@@ -61,9 +72,20 @@ class Method(nn.Module):
             return self.figures(images)
 
 
-def losses(method: Method, images: Tensor, views: tuple[Tensor, ...], autocast: torch.autocast) -> dict[str, Tensor]:
-    """One forward pass and its loss, each in its precision: networks under `autocast`, the loss in float32."""
+def losses(
+    method: Method, images: Tensor, views: tuple[Tensor, ...], autocast: torch.autocast, labels: Tensor | None = None
+) -> dict[str, Tensor]:
+    """One forward pass and its loss, each in its precision: networks under `autocast`, the loss in float32.
+
+    labels: (B,), for a supervised method alone. Raises ValueError where another would get them.
+    """
+    if (labels is not None) != method.supervised:
+        raise ValueError(
+            f"{type(method).__name__}.supervised is {method.supervised}: labels are for supervised methods, and for them alone"
+        )
     with autocast:
         outputs = method(images, views)
+    if labels is not None:
+        outputs = {**outputs, "labels": labels}
     with torch.autocast(images.device.type, enabled=False):
         return method.loss({name: value.float() if value.is_floating_point() else value for name, value in outputs.items()})

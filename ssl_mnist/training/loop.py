@@ -1,5 +1,9 @@
-"""The pretraining loop: a generator of metrics. It is handed images and nothing else, so no label can leak into it."""
+"""The pretraining loop: a generator of metrics. A method is handed images and nothing else, so no label can leak into it.
 
+The one exception is a method whose class says `supervised = True`: the reference that is trained with labels.
+"""
+
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -39,10 +43,12 @@ def steps(experiment: "Experiment", progress: Progress) -> Iterator[dict[str, fl
     left out. Random numbers depend on the seed, the step and the rank alone; of several ranks each sees its part of every batch. Raises
     Diverged at a loss that is not finite, naming its step.
     """
-    images, method, optimizer = experiment.dataset.to_pretrain, experiment.method, experiment.optimizer
+    images, labels, method, optimizer = experiment.images, experiment.labels, experiment.method, experiment.optimizer
     batch_size, epochs, ranks = experiment.batch_size, experiment.epochs, experiment.ranks
     steps_per_epoch = len(images) // batch_size
     window_ends = _window_ends(steps_per_epoch, experiment.log_every)
+    if progress.step == 0:
+        method.prepare(images)
     method.train()
     for epoch in range(1 + progress.step // steps_per_epoch, epochs + 1):
         shuffle = torch.Generator().manual_seed(seed_for(experiment.seed, "order", epoch))
@@ -52,12 +58,13 @@ def steps(experiment: "Experiment", progress: Progress) -> Iterator[dict[str, fl
         since, timed = time.perf_counter(), 0
         mine = ranks.part(order[done * batch_size :], batch_size)
         rest = map(as_float, batches(images, mine, batch_size // ranks.num))  # (B, C, H, W) each
-        for index, batch in enumerate(rest, done + 1):
+        classes = _classes(labels, mine, batch_size // ranks.num)
+        for index, (batch, batch_labels) in enumerate(zip(rest, classes, strict=False), done + 1):
             torch.manual_seed(seed_for(experiment.seed, "views", progress.step, ranks.rank))  # of views, and of what the method samples
             method.before_step(progress.step / experiment.num_steps)
             with torch.no_grad():
                 views = tuple(experiment.augmentation(batch) for _ in range(method.num_views))
-            terms = losses(method, batch, views, experiment.device.autocast())
+            terms = losses(method, batch, views, experiment.device.autocast(), batch_labels)
             optimizer.zero_grad()
             terms["loss"].backward()
             ranks.average_gradients(method)
@@ -96,6 +103,13 @@ def steps(experiment: "Experiment", progress: Progress) -> Iterator[dict[str, fl
             yield metrics
             since, timed = time.perf_counter(), 0
     method.eval()
+
+
+def _classes(labels: Tensor | None, order: Tensor, batch_size: int) -> Iterator[Tensor | None]:
+    """Of labels (N,), those of each batch of an order; without labels, None for ever."""
+    if labels is None:
+        return itertools.repeat(None)
+    return iter(labels[order.to(labels.device)].split(batch_size))
 
 
 def _window_ends(steps_per_epoch: int, log_every: int) -> set[int]:
