@@ -325,7 +325,7 @@ def test_a_score_that_is_no_accuracy_is_no_percentage(untrained):
     lines = score_table(summary_of(untrained)).splitlines()
     at = lines.index("lower is better")
     assert [line.split("  ")[0] for line in lines[at + 1 : at + 4]] == [
-        "linear probe, mCE (untrained: 1)",
+        "linear probe, mCE",
         "linear probe, ECE",
         "k-NN, k = 20, ECE",
     ]

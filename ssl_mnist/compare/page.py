@@ -256,7 +256,7 @@ def _scores(comparison: Comparison, split: str) -> str:
         if several:
             cells.append(f"<td>{_e(row['data/source'])}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    heads = ["configuration", "n", *(f"{score.title}, %" if score.is_accuracy else score.title for score in scores)]
+    heads = ["configuration", "n", *(_head(score) for score in scores)]
     heads += ["data"] if several else []
     images = num_images(next(iter(comparison.groups.values()))[0], split)
     foot = ""
@@ -272,6 +272,10 @@ def _scores(comparison: Comparison, split: str) -> str:
     below = reference_rows(comparison, scores, several)
     reading = f"<p class=soft>{_e(_how_to_read(comparison, split, images))}</p>"
     return _table(heads, rows, f"Scores on {split}", foot, below=below) + reading + references_note(comparison)
+
+
+def _head(score: Score) -> str:
+    return f"{score.title}{', %' if score.is_accuracy else ''}{'' if score.higher else ' (lower is better)'}"
 
 
 def _how_to_read(comparison: Comparison, split: str, images: int | None) -> str:

@@ -56,11 +56,11 @@ class Robustness(Study):
         for score, title in titles.items():
             key = f"{case.split}/{score}_corrupted_accuracy"
             scores[key] = statistics.mean(value for values in corrupted[score].values() for value in values)
-            declared[key] = {"title": f"{title}, corrupted", "higher_is_better": True}
+            declared[key] = {"title": f"{title}, corrupted", "higher_is_better": True, "num_images": len(labels)}
             error, undefined = mean_corruption_error(corrupted[score], before[score])
             if error is not None:
                 scores[f"{case.split}/{score}_mce"] = error
-                declared[f"{case.split}/{score}_mce"] = {"title": f"{title}, mCE (untrained: 1)", "higher_is_better": False}
+                declared[f"{case.split}/{score}_mce"] = {"title": f"{title}, mCE", "higher_is_better": False}
             if undefined:
                 warnings.append(f"{score}: the untrained encoder makes no error on {', '.join(undefined)}, which the mCE leaves out")
             probes[score] = {
