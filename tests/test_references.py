@@ -17,6 +17,7 @@ from synthetic_sweep import finished_run
 from ssl_mnist import compose, load_encoder, references
 from ssl_mnist.checkpoint import save_encoder
 from ssl_mnist.compare import read, report
+from ssl_mnist.compare.page import _few_labels
 from ssl_mnist.compare.references import References, find, names
 from ssl_mnist.data import Split
 from ssl_mnist.data.stored import Stored
@@ -68,9 +69,19 @@ def test_large_images_have_components_too_and_come_back_from_disk(tmp_path):
     encoder.prepare(images)
     gram = encoder.components @ encoder.components.T
     torch.testing.assert_close(gram, torch.eye(8), atol=1e-5, rtol=0)
-    save_encoder(encoder, {"num_components": 8}, tmp_path / "encoder.pt", "pca", "0" * 16)
+    encoder.arguments = {"num_components": 8}
+    save_encoder(encoder, tmp_path / "encoder.pt", "pca", "0" * 16)
     floats = images.float() / 255
     assert torch.equal(load_encoder(tmp_path)(floats), encoder.eval()(floats))
+
+
+@pytest.mark.parametrize("option", ["pixels", "pca"])
+def test_an_untrained_one_is_itself(option):
+    """For the probe that trains the same network from scratch."""
+    encoder = experiment(f"encoder={option}").encoder.eval()
+    encoder.prepare(IMAGES)
+    images = IMAGES[:3].float() / 255
+    assert torch.equal(encoder.untrained().eval()(images), encoder(images))
 
 
 def test_few_pixels_have_as_many_components():
@@ -285,6 +296,24 @@ def test_references_stand_beside_a_sweep_and_are_not_part_of_it(methods, tmp_pat
     assert all(name in body[: body.index("</tbody>")] for name in REFERENCES) and "class=best" not in body[: body.index("</tbody>")]
     shapes = page[page.index("Accuracy against time") :]
     assert all(f"{name} {100 * accuracy:.2f}" in shapes for name, accuracy in ACCURACY.items())
+
+
+def budgets(*ways: str) -> dict:
+    """Scores of three label budgets in a summary."""
+    found = {f"test/{way}_{num}_labels_accuracy": (f"{way}, {num} labels", 0.5 + num / 1000) for way in ways for num in (10, 50, 100)}
+    titles = {key: {"title": title, "higher_is_better": True} for key, (title, _) in found.items()}
+    linear = {"title": "linear probe", "higher_is_better": True}
+    return {key: value for key, (_, value) in found.items()} | {"scores": titles | {"test/linear_accuracy": linear}}
+
+
+def test_curves_of_label_budgets_have_dashed_lines_of_the_references(tmp_path):
+    """Of the ways that the sweep has, and no others."""
+    method_job(tmp_path / "sweep", "simclr", summary=budgets("spreading"))
+    reference(tmp_path / "made", "pca", summary=budgets("spreading", "tuning"))
+    comparison, _ = report(tmp_path / "sweep")
+    section = _few_labels(comparison)
+    assert section.count('"name":"pca (reference)"') == section.count('"name":"simclr"') == 1 and '"dash":"dash"' in section
+    assert "<h3>spreading</h3>" in section and "tuning" not in section
 
 
 def test_references_can_be_left_out(methods, tmp_path, capsys):

@@ -21,7 +21,7 @@ from ssl_mnist.compare import labels
 from ssl_mnist.compare.cka import similarity
 from ssl_mnist.compare.errors import errors_of
 from ssl_mnist.compare.errors import mean as mean_count
-from ssl_mnist.compare.reference_page import reference_lines, reference_mark, reference_rows, references_note
+from ssl_mnist.compare.reference_page import as_lines, dash, reference_lines, reference_mark, reference_rows, references_note
 from ssl_mnist.compare.report import Comparison, Score, cell, num_images, run_warnings
 from ssl_mnist.compare.robustness import corrupted
 from ssl_mnist.compare.runs import COSTS, Job, Run, by_size, is_finite, is_number, value_of
@@ -440,13 +440,15 @@ def _against_time(comparison: Comparison, score: Score) -> str:
 
 def _few_labels(comparison: Comparison) -> str:
     groups, note = _drawn(comparison.groups, comparison.ranking)
-    found = labels.panels(groups, comparison.split)
-    if not found:
+    own = labels.panels(groups, comparison.split)
+    if not own:
         return ""
+    found = {way: lines for way, lines in labels.panels(groups | as_lines(comparison), comparison.split).items() if way in own}
     parts = []
     for way, lines in found.items():
         figure = _figure("labelled images", f"{comparison.split} accuracy, %", 320)
         labels.draw(figure, {_t(name): points for name, points in lines.items()}, COLOURS)
+        dash(figure)
         parts.append(f"<div><h3>{_e(way)}</h3>{_plot(figure, 340 if len(found) > 1 else 1100)}</div>")
     wide = "<div>" if len(parts) == 1 else "<div class=panels>"
     note += (

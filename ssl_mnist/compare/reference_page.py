@@ -10,6 +10,8 @@ from ssl_mnist.compare.runs import Run
 
 WORDS = {"floor": "floor: no training", "ceiling": "ceiling: trained with labels"}
 MAX_LINES = 12  # in a plot
+SUFFIX = " (reference)"  # of a line's name
+DASHES = ["dash", "dot", "dashdot", "longdash"]
 
 
 def reference_mark(run: Run) -> str:
@@ -71,3 +73,15 @@ def reference_lines(figure: go.Figure, comparison: Comparison, score: Score) -> 
     margin = 0.08 * (high - low) or 1.0
     figure.update_yaxes(range=[low - margin, high + margin])
     return "The dashed lines are the references. "
+
+
+def as_lines(comparison: Comparison) -> dict[str, list[Run]]:
+    """The kept references as configurations of a plot with a line a configuration."""
+    return {f"{name}{SUFFIX}": runs for name, runs in list(comparison.references.runs.items())[:MAX_LINES]}
+
+
+def dash(figure: go.Figure) -> None:
+    """Have the lines of `as_lines` grey, each with dashes of its own."""
+    found = [trace for trace in figure.data if str(trace.name).endswith(SUFFIX)]
+    for i, trace in enumerate(found):
+        trace.line = {"color": "#888", "dash": DASHES[i % len(DASHES)]}

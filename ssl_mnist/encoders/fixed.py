@@ -3,6 +3,7 @@
 Shapes: N images, P = C H W pixels, D = dim.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 
@@ -17,7 +18,14 @@ MAX_MATRIX = 4096  # pixels up to which the whole covariance matrix is made; 3 x
 OVERSAMPLING, PASSES, MAX_IMAGES = 16, 4, 20_000  # of the randomised decomposition
 
 
-class Pixels(Encoder):
+class _Fixed(Encoder):
+    """No weight is drawn, so that there is nothing an untrained one of its kind lacks."""
+
+    def untrained(self) -> Encoder:
+        return copy.deepcopy(self).cpu()
+
+
+class Pixels(_Fixed):
     """The image itself, flattened, in [0, 1]: not standardised, since the linear probes do that to every embedding."""
 
     def __init__(self, spec: ImageSpec) -> None:
@@ -29,7 +37,7 @@ class Pixels(Encoder):
         return Features(images.flatten(1))
 
 
-class PCA(Encoder):
+class PCA(_Fixed):
     """Principal components of the pixels (Pearson 1901): x -> W (x - mean), the rows of W the leading eigenvectors of train's covariance.
 
     Not whitened: cosine similarities weigh a component by its variance, and the linear probes standardise anyway. It knows nothing before
