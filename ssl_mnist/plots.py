@@ -497,15 +497,16 @@ def reliability(diagrams: Mapping[str, Mapping[str, Any]], split: str) -> Figure
         above.set_title(_wrap(f"{about['title']}: ECE {100 * about['ece']:.2f} %", 72 * width / len(diagrams) - 40, 10), fontsize=10)
         above.set(xlim=(0, 1), ylim=(0, 1.02))
         below.bar(left, share, color=COLOURS[8], **place)
-        below.set(xlabel="confidence", ylim=(0, None))
+        below.set(xlabel="confidence", yscale="log", ylim=(0.5 / max(sum(about["num"]), 1), 2))
         for axes in (above, below):
             axes.grid(alpha=0.3)
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+        below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     grid[0, 0].set_ylabel("accuracy")
-    grid[1, 0].set_ylabel(f"of all, in {len(next(iter(diagrams.values()))['num'])} bins", fontsize=9)
+    grid[1, 0].set_ylabel(f"of all, in {len(next(iter(diagrams.values()))['num'])} bins\n(logarithmic)", fontsize=9)
     grid[0, 0].legend(frameon=False, fontsize=8, loc="upper left")
     return figure
 

@@ -15,6 +15,7 @@ from ssl_mnist import compose, config, plots, run
 from ssl_mnist.build import build, make_studies, read_others
 from ssl_mnist.checkpoint import load_encoder
 from ssl_mnist.compare import compare_runs, read
+from ssl_mnist.compare.statistics import sampling_error
 from ssl_mnist.console import score_table
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.errors import UserError
@@ -350,4 +351,4 @@ def test_the_page_shows_corruptions_of_the_runs_that_have_them(tmp_path):
     (mce,) = [score for score in comparison.scores if score.key == "test/linear_mce"]
     assert comparison.best_rows(mce.key, mce.higher) == {"b"}
     row = next(row for row in comparison.table if row["configuration"] == "a")
-    assert row["test/linear_on_x_accuracy sampling95"] == pytest.approx(0.098)  # of 100 images, not of the split's 10,000
+    assert row["test/linear_on_x_accuracy sampling95"] == sampling_error(0.5, 100)  # of 100 images, not of the split's 10,000
