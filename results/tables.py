@@ -8,13 +8,17 @@ lines `<!-- results: NAME -->` and `<!-- /results -->`. tests/test_results.py fa
 """
 
 import argparse
+import itertools
 import json
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ssl_mnist.compare.errors import Errors, mean, pairs_table
+from ssl_mnist.compare.predictions import Predictions
 from ssl_mnist.compare.statistics import against_published, compare_pairs, estimate, percent, sampling_error
 from ssl_mnist.data.mnist import REBUILT_NOTE
 
@@ -26,6 +30,10 @@ PUBLISHED = [  # score, accuracy, what it is of
     ("knn", 0.993, "k-NN on features learned without labels, sparse manifold transform (https://arxiv.org/abs/2209.15261)"),
     ("linear", 0.9965, "an SVM on features learned without labels, C-SVDDNet (https://arxiv.org/abs/1412.7259)"),
 ]
+
+
+CLAIMED = [("3", "9"), ("6", "9")]  # what rotation is said to confuse, and what half a turn makes of one of the two
+MOST = 5  # pairs of classes that count as what a method confuses most
 
 
 class Row(NamedTuple):
@@ -221,6 +229,45 @@ def block_images(rows: list[Row]) -> str:
     )
 
 
+def block_confusions(rows: list[Row]) -> str:
+    """Whether rotation confuses the digits that it is said to, from the confusion matrices in confusions.json."""
+    runs = json.loads((HERE / "confusions.json").read_text())
+    (classes,) = {tuple(run["classes"]) for run in runs}
+    ((title, split),) = {(run["title"], run["split"]) for run in runs}
+    found: dict[str, list[Predictions]] = {}
+    for run in runs:
+        counts = Counter({(i, j): num for i, row in enumerate(run["confusion"]) for j, num in enumerate(row) if num and i != j})
+        images = sum(map(sum, run["confusion"]))
+        found.setdefault(f"`{run['method']}`", []).append(Predictions(split, run["score"], images, counts))
+    errors = Errors(found, list(classes), "")
+    head, *lines = pairs_table(errors, [",".join(pair) for pair in CLAIMED])
+    lines = [[line[0].replace(",", " and "), *line[1:]] for line in lines]
+    said = "\n".join(f"- {_claim(errors, '`rotation`', *pair)}" for pair in CLAIMED)
+    machines = {
+        f"{run['machine/processor']}, {run['machine/threads']} of {run['machine/cpus']} cores a run, "
+        f"precision {run['machine/precision']}, torch {run['versions/torch']}, commit {run['commit'][:7]}"
+        for run in runs
+    }
+    seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in runs}))
+    caption = (
+        f"Errors of the {title} among {errors.of.num:,} {split} images, default recipes, seeds {seeds}: mean ± half width of the 95 % "
+        "interval over seeds. The place is that among all pairs of digits, by the sum over seeds. "
+        f"Data: `{runs[0]['data/source']}`. Machine: {'; '.join(sorted(machines))}."
+    )
+    return f"{said}\n\n{table(head, lines)}\n\n{caption}"
+
+
+def _claim(errors: Errors, method: str, first: str, second: str) -> str:
+    """What the counts say of the claim that a method confuses two classes, in a sentence."""
+    a, b = (errors.classes.index(name) for name in (first, second))
+    place, num = errors.rank(method, a, b)
+    pairs = sorted(itertools.combinations(range(len(errors.classes)), 2), key=lambda pair: -sum(errors.between(method, *pair)))
+    most = ", ".join(f"{errors.classes[i]} and {errors.classes[j]}" for i, j in pairs[:MOST])
+    counts = f"{mean(errors.between(method, a, b))} of its {mean(errors.totals(method))} errors, place {place} of {num}"
+    among = "among" if place <= MOST else "not among"
+    return f"{first} and {second} are {among} the {MOST} pairs that {method} confuses most: {counts}. Those are {most}."
+
+
 SPEEDS = [  # benchmark, the name of its number, what it is, unit
     ("startup", "help", "until `--help` has ended, median of five", " s"),
     ("startup", "seconds", "until the first training step, median of five", " s"),
@@ -250,6 +297,7 @@ BLOCKS: dict[str, Callable[[list[Row]], str]] = {
     "verdicts": block_verdicts,
     "published": block_published,
     "images": block_images,
+    "confusions": block_confusions,
 }
 
 
