@@ -1,6 +1,5 @@
 """run(): build objects from the settings, pretrain, evaluate, record, draw."""
 
-import copy
 import json
 import logging
 import math
@@ -97,7 +96,7 @@ def _make(
     _introduce(experiment, settings["choices"], settings["pretrain"]["batch_size"], threads, out)
     trained = _train(experiment, settings, found, out)
     history = trained.history
-    evaluation, probing = _evaluate(experiment, trained.encoder, settings, what["identity"], out)
+    evaluation, probing = _evaluate(experiment, settings, what["identity"], out)
     summary = (
         evaluation.scores
         | {"warnings": [*trained.warnings, *evaluation.warnings]}
@@ -192,8 +191,7 @@ class _Trained(NamedTuple):
 
     history: list[dict[str, float]]  # the rows of metrics
     seconds: float  # that it took, in all tries together
-    encoder: "Encoder"  # that is evaluated: of the epoch that pretrain.keep names
-    health: dict[str, Any]  # of that epoch, for the summary
+    health: dict[str, Any]  # for the summary: the epoch that pretrain.keep names, and what was measured after it
     warnings: list[str]
 
 
@@ -231,7 +229,7 @@ def _train(experiment: "Experiment", settings: Mapping[str, Any], found: dict[st
                 if health.is_due(metrics):
                     epoch = round(metrics["epoch"])
                     metrics |= health.measure(epoch)
-                    progress.best = better(keep, progress.best, metrics, epoch, experiment.method.representation())
+                    progress.best = better(keep, progress.best, metrics, epoch, experiment.method)
                     collapse = health.reason_to_stop(metrics)
                 history.append(metrics)
                 out.files.log(metrics)
@@ -246,11 +244,11 @@ def _train(experiment: "Experiment", settings: Mapping[str, Any], found: dict[st
             if progress.step == experiment.num_steps or out.checkpoints.due():
                 save()
     seconds = time.perf_counter() - started
-    encoder, epoch = _kept(experiment, keep, progress.best, out)
+    epoch = _go_back(experiment, keep, progress.best, out)
     numbers = latest(history, epoch)
     about: dict[str, Any] = {"pretrain/kept_epoch": epoch}
     if not numbers:
-        return _Trained(history, seconds, encoder, about, [])
+        return _Trained(history, seconds, about, [])
     verdict = health.verdict(numbers)
     out.console.say(f"health  {verdict.words}\n        {described(numbers)}")
     about |= {
@@ -258,18 +256,16 @@ def _train(experiment: "Experiment", settings: Mapping[str, Any], found: dict[st
         "health/verdict": verdict.words,
         "health/measures": MEASURES,
     }
-    return _Trained(history, seconds, encoder, about, [] if verdict.words == HEALTHY else [f"pretraining: {verdict.words}"])
+    return _Trained(history, seconds, about, [] if verdict.words == HEALTHY else [f"pretraining: {verdict.words}"])
 
 
-def _kept(experiment: "Experiment", keep: str, best: dict[str, Any] | None, out: _Outputs) -> tuple["Encoder", int]:
-    """The encoder that is evaluated, and its epoch: the last one's, or what was kept of the best. Heads stay those of the last epoch."""
-    encoder = experiment.method.representation()
+def _go_back(experiment: "Experiment", keep: str, best: dict[str, Any] | None, out: _Outputs) -> int:
+    """Put the method, its heads too, back to the best epoch, where one was kept; returns the epoch that it is of now."""
     if best is None:
-        return encoder, experiment.epochs
+        return experiment.epochs
     out.console.say(f"kept    the encoder of epoch {best['epoch']} of {experiment.epochs} (pretrain.keep={keep})")
-    encoder = copy.deepcopy(encoder)
-    encoder.load_state_dict(best["weights"])
-    return encoder, best["epoch"]
+    experiment.method.load_state_dict(best["method"])
+    return best["epoch"]
 
 
 def _follow(experiment: "Experiment") -> dict[str, Any]:
@@ -288,14 +284,12 @@ def _follow(experiment: "Experiment") -> dict[str, Any]:
     return {}
 
 
-def _evaluate(
-    experiment: "Experiment", encoder: "Encoder", settings: Mapping[str, Any], identity: str, out: _Outputs
-) -> tuple["Evaluation", float]:
+def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: str, out: _Outputs) -> tuple["Evaluation", float]:
     """Freeze and save the encoder, probe it; returns the scores and the seconds it took."""
     from ssl_mnist.build import read_others
     from ssl_mnist.checkpoint import save_encoder
 
-    encoder.requires_grad_(False).eval()
+    encoder = experiment.method.representation().requires_grad_(False).eval()
     path = out.files.folder / ENCODER
     save_encoder(encoder, path, settings["choices"]["method"], identity)
     out.console.stage("probe   the frozen encoder")

@@ -20,7 +20,7 @@ def here(tmp_path, monkeypatch):
     place = tmp_path / "here"
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setattr(pipeline, "_draw", lambda *_: None)
+    monkeypatch.setattr(pipeline, "draw", lambda *_: None)
     monkeypatch.setattr(cli, "keep_going", lambda: None)
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     return place

@@ -250,7 +250,7 @@ def quick(monkeypatch):
         return noise()
 
     monkeypatch.setattr("ssl_mnist.data.packaged_5k", few)
-    monkeypatch.setattr(pipeline, "_draw", lambda *_: None)
+    monkeypatch.setattr(pipeline, "draw", lambda *_: None)
     monkeypatch.setattr(health, "COLLAPSED_RANK", 0)  # a few steps on noise leave a low one
 
 
@@ -293,10 +293,11 @@ def test_what_is_no_collapse_ends_no_run(quick, tmp_path, monkeypatch):
 
 
 def test_the_best_epoch_is_kept_and_the_later_one_of_two_equal_ones(quick, tmp_path, monkeypatch, capsys):
-    seen, measure = [], Health.measure
+    seen, experiments, measure = [], [], Health.measure
 
     def spying(self, epoch):
-        seen.append({name: value.clone() for name, value in self.experiment.encoder.state_dict().items()})
+        seen.append({name: value.clone() for name, value in self.experiment.method.state_dict().items()})
+        experiments.append(self.experiment)
         return measure(self, epoch)
 
     monkeypatch.setattr(Health, "measure", spying)
@@ -304,11 +305,12 @@ def test_the_best_epoch_is_kept_and_the_later_one_of_two_equal_ones(quick, tmp_p
     words = (*SHORT, "pretrain.epochs=4", "pretrain.keep=best_knn")
     summary = run(compose(*words), tmp_path / "best")
     assert summary["pretrain/kept_epoch"] == 3 and summary["health/knn_accuracy"] == 0.7
-    assert all(torch.equal(value, seen[2][name]) for name, value in weights(tmp_path / "best").items())
+    assert all(torch.equal(value, seen[2][f"encoder.{name}"]) for name, value in weights(tmp_path / "best").items())
+    assert all(torch.equal(value, seen[2][name]) for name, value in experiments[0].method.state_dict().items())  # its heads too
     assert "kept    the encoder of epoch 3 of 4 (pretrain.keep=best_knn)" in capsys.readouterr().out
     last = run(compose(*words, "pretrain.keep=last"), tmp_path / "last")
     assert last["pretrain/kept_epoch"] == 4 and last["health/knn_accuracy"] == 0.6 and last["identity"] != summary["identity"]
-    assert all(torch.equal(value, seen[7][name]) for name, value in weights(tmp_path / "last").items())
+    assert all(torch.equal(value, seen[7][f"encoder.{name}"]) for name, value in weights(tmp_path / "last").items())
 
 
 @pytest.mark.parametrize("at", [3, 5, 9])
@@ -357,8 +359,8 @@ def test_rank_needs_no_labels_and_what_is_not_finite_is_not_kept():
 def test_a_checkpoint_holds_the_best_epoch(tmp_path):
     built, progress = experiment("pretrain.epochs=1"), state.Progress()
     next(steps(built, progress))
-    progress.best = health.better("best_knn", None, {"health/knn_accuracy": 0.5}, 1, built.encoder)
+    progress.best = health.better("best_knn", None, {"health/knn_accuracy": 0.5}, 1, built.method)
     checkpoints = state.Checkpoints(tmp_path / "c", "id", 60)
     checkpoints.save(built, progress, metrics_bytes=0, seconds=0.0)
     again = state.restore(checkpoints.newest(0), experiment("pretrain.epochs=1"))
-    assert again.best["value"] == 0.5 and all(torch.equal(again.best["weights"][k], v) for k, v in built.encoder.state_dict().items())
+    assert again.best["value"] == 0.5 and all(torch.equal(again.best["method"][k], v) for k, v in built.method.state_dict().items())

@@ -201,7 +201,7 @@ def test_what_cannot_be_resumed_is_one_line(content, words, tmp_path, monkeypatc
 
 def test_more_epochs_extend_a_finished_run_that_kept_its_checkpoint(tmp_path, monkeypatch, capsys):
     """It is another run than that of as many epochs from the beginning; each shorter one's scores are kept."""
-    monkeypatch.setattr(pipeline, "_draw", lambda *_: None)
+    monkeypatch.setattr(pipeline, "draw", lambda *_: None)
     words = (*TINY, "pretrain.batch_size=1000", "checkpoint.keep=true")
     place = tmp_path / "run"
     found = {epochs: run(compose(*words, f"pretrain.epochs={epochs}"), place) for epochs in (1, 2, 3)}
@@ -223,7 +223,7 @@ def test_more_epochs_extend_a_finished_run_that_kept_its_checkpoint(tmp_path, mo
 
 def test_what_cannot_be_extended_is_refused(tmp_path, monkeypatch):
     """Fewer epochs, a run without a checkpoint, one that is not finished, and one whose checkpoints are damaged."""
-    monkeypatch.setattr(pipeline, "_draw", lambda *_: None)
+    monkeypatch.setattr(pipeline, "draw", lambda *_: None)
     words, place = (*TINY, "pretrain.batch_size=1000", "checkpoint.keep=true"), tmp_path / "run"
     run(compose(*words, "pretrain.epochs=2"), place)
 

@@ -181,16 +181,16 @@ def described(numbers: Mapping[str, float]) -> str:
     return words
 
 
-def better(keep: str, best: dict[str, Any] | None, numbers: Mapping[str, float], epoch: int, encoder: nn.Module) -> dict[str, Any] | None:
-    """`best`, or the encoder of this epoch where it is as good or better by what `keep` (pretrain.keep) goes by.
+def better(keep: str, best: dict[str, Any] | None, numbers: Mapping[str, float], epoch: int, method: nn.Module) -> dict[str, Any] | None:
+    """`best`, or the state of the method in this epoch where it is as good or better by what `keep` (pretrain.keep) goes by.
 
-    As what a checkpoint holds: `epoch`, `value`, `weights`. None where `keep` goes by nothing.
+    As what a checkpoint holds: `epoch`, `value`, `method`. None where `keep` goes by nothing.
     """
     value = numbers.get(BEST.get(keep, ""), math.nan)
     if math.isnan(value) or (best is not None and value < best["value"]):
         return best
-    weights = {name: tensor.detach().clone() for name, tensor in encoder.state_dict().items()}
-    return {"epoch": epoch, "value": value, "weights": weights}
+    state = {name: tensor.detach().clone() for name, tensor in method.state_dict().items()}
+    return {"epoch": epoch, "value": value, "method": state}
 
 
 def latest(history: Iterable[Mapping[str, float]], epoch: int | None) -> dict[str, float]:

@@ -37,7 +37,7 @@ class Progress:
     pending: list[dict[str, Tensor]] = field(default_factory=list)  # terms of the steps since the last row of metrics
     epoch_losses: list[float] = field(default_factory=list)  # of the steps of this epoch before those
     last: str = "none yet"  # the last row of metrics, in words
-    best: dict[str, Any] | None = None  # where pretrain.keep wants it, the best epoch's encoder so far: `epoch`, `value`, `weights`
+    best: dict[str, Any] | None = None  # where pretrain.keep wants it, the best epoch so far: `epoch`, `value`, `method`
 
 
 class Checkpoints:
