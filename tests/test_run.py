@@ -173,7 +173,7 @@ def main(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
 
 
 BAD = {
-    "method=simclrr": "method=simclrr is no option; method is one of autoencoder, rotation, simclr",
+    "method=simclrr": "method=simclrr is no option; method is one of autoencoder, pca, raw_pixels, rotation, simclr, supervised, untrained",
     "experiment=[smoke,nope]": "experiment=nope is no option; experiment is one of autoencoder_best, best, ",
     "methd=simclr": "there is no setting methd; did you mean method?",
     "pretrain.epoch=1": "there is no setting pretrain.epoch; did you mean pretrain.epochs?",
@@ -188,6 +188,7 @@ BAD = {
     "pretrain.batch_size=4001": "pretrain.batch_size must be at most the 4,000 training images, got 4,001",
     "seed=x": "seed must be a whole number like 0, got 'x'",
     "seed=1.5": "seed must be a whole number like 0, got 1.5",
+    "+device.new=nan": "device is a plain value like auto, and holds no settings such as device.new",
     "evaluation.few_labels.num_labels=[15]": "must be multiples of 10 (the classes), at least 10 and at most 4,000, got 15",
     "evaluation.few_labels.num_labels=[many]": "evaluation.few_labels.num_labels must be a list of whole numbers, got ['many']",
     "evaluation.few_labels.num_labels=[4010]": "at least 10 and at most 4,000, got 4010",
