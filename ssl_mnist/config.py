@@ -140,7 +140,8 @@ def check(settings: Mapping[str, Any]) -> None:
         if key not in settings:
             raise UserError(f"{key} cannot be removed")
         if isinstance(settings[key], dict) and not isinstance(known.get(key, {}), dict):
-            raise UserError(f"{key} is a plain value like {known[key]}, and holds no settings such as {key}.{next(iter(settings[key]), '...')}")
+            inner = next(iter(settings[key]), "...")
+            raise UserError(f"{key} is a plain value like {known[key]}, and holds no settings such as {key}.{inner}")
     for key in ("pretrain", "health", "checkpoint", "compare", "tracking"):
         if not isinstance(settings[key], dict):
             raise UserError(f"{key} holds settings of its own, such as {key}.{next(iter(known[key]))}, and cannot be {settings[key]!r}")
