@@ -297,8 +297,7 @@ def _evaluate(experiment: "Experiment", settings: Mapping[str, Any], identity: s
     others, left_out = read_others(experiment.studies, experiment.dataset, experiment.device)
     for reason in left_out:
         log.warning("WARNING not evaluated: %s", reason)
-    method = experiment.method.eval()
-    head = method.project if method.projects else None
+    head = experiment.method.eval().projection
     evaluation = probe(encoder, experiment.probes, experiment.dataset, settings, out.files.folder, head, experiment.studies, others)
     for warning in evaluation.warnings:
         log.warning("WARNING %s", warning)
@@ -333,7 +332,8 @@ def probe(
 
     store = stores(encoder, dataset, head)
     code = config.code_hashes(settings)
-    fits = {name: _hash({"probe": how[name], "code": code, "seed": settings["seed"]}) for name in probes}
+    common = {"code": code, "seed": settings["seed"], "precision": settings["precision"]}  # fine-tuning computes in the run's precision
+    fits = {name: _hash(common | {"probe": how[name]}) for name in probes}
     with limit_scikit_learn():
         evaluation = evaluate(probes, dataset, store, how["test"], fits)
         evaluation.figures["few labels"] = lambda: _label_curves(evaluation, len(dataset.train))
@@ -443,8 +443,8 @@ def _keep_representations(experiment: "Experiment", evaluation: "Evaluation", ou
 
     images = evaluation.shown.images[random_part(evaluation.shown, 1_000)]
     try:
-        head = experiment.method.project if experiment.method.projects else None
-        out.files.representations(compact(layer_embeddings(experiment.method.representation(), images, head), images))
+        method = experiment.method
+        out.files.representations(compact(layer_embeddings(method.representation(), images, method.projection), images))
     except (OSError, RuntimeError) as error:  # of the disk, or of memory
         log.warning("WARNING representations are not kept: %s", record.one_line(error))
 

@@ -223,6 +223,18 @@ def test_fixmatchs_loss_is_the_papers():
     assert loss(Fixed(), views, targets).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_consistency_reaches_every_weight_in_bf16():
+    """The weak view has no gradients, and is cast under the same autocast: its cached weights must not be what the strong view uses."""
+    found, encoder = probe("fixmatch", "evaluation.fixmatch.threshold=0.0")
+    network = Classifier(copy.deepcopy(encoder), 10).requires_grad_(True)
+    images = torch.rand(8, 1, 28, 28)
+    torch.nn.init.normal_(network.head.weight)
+    loss = Consistency(found, iter([images]), 10, torch.device("cpu"))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss(network, images[:2], torch.tensor([0, 1])).backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+
+
 # --- the curve --------------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """What every method is: a pretext task around an encoder."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -60,6 +61,11 @@ class Method(nn.Module):
     def project(self, embeddings: Tensor) -> Tensor:
         """Embeddings (B, D) of `representation()` -> (B, P): what the loss looks at, where `projects`. A collapse shows there first."""
         raise NotImplementedError
+
+    @property
+    def projection(self) -> Callable[[Tensor], Tensor] | None:
+        """`project`, or None where there is no projector."""
+        return self.project if self.projects else None
 
     def figures(self, images: Tensor) -> "dict[str, Figure]":
         """Figures of the method at work on images (N, C, H, W) in [0, 1]; called in eval mode, without gradients."""
