@@ -97,8 +97,8 @@ def build(settings: Mapping[str, Any], device: Device, dataset: Dataset | None =
     if ranks.num > 1 and device.device.type == "cuda":
         method = torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)
     device.place(method)
-    studies = make_studies(settings)
-    probes = applicable(make_probes(settings), encoder, device, method.projects)
+    probes, studies = make_evaluation(settings)
+    probes = applicable(probes, encoder, device, method.projects)
     check_objective(settings["objective"], probes, settings["evaluation"]["tta"])
 
     if dataset is None:
@@ -146,15 +146,17 @@ def make_dataset(settings: Mapping[str, Any], device: Device) -> Dataset:
     return checked(_make("data", node, Dataset, spec=spec, device=device.device))
 
 
-def make_probes(settings: Mapping[str, Any]) -> dict[str, Probe]:
-    """The probes of the group `evaluation`, by name."""
-    return {name: each for name, each in _evaluation(settings).items() if isinstance(each, Probe)}
-
-
-def make_studies(settings: Mapping[str, Any]) -> dict[str, Study]:
-    """The studies of the group `evaluation`, by name. Raises UserError for one that names a probe or a data set which there is not."""
-    made = _evaluation(settings)
-    probes = [name for name, each in made.items() if isinstance(each, Probe)]
+def make_evaluation(settings: Mapping[str, Any]) -> tuple[dict[str, Probe], dict[str, Study]]:
+    """The probes and the studies of the group `evaluation`, by name. Raises UserError for a study that names a probe or a data set which
+    there is not."""
+    made = {}
+    for name, node in settings["evaluation"].items():
+        if isinstance(node, dict):
+            plain = {key: value for key, value in node.items() if key not in PARTIAL}
+            parts = {key: _factory(node[key]) for key in PARTIAL if key in node}  # what they are made for is known to the probe alone
+            made[name] = _make(f"evaluation.{name}", plain, Probe | Study, **parts)
+            made[name].name = name
+    probes = {name: each for name, each in made.items() if isinstance(each, Probe)}
     studies = {name: each for name, each in made.items() if isinstance(each, Study)}
     for name, study in studies.items():
         study.check(probes)
@@ -163,18 +165,7 @@ def make_studies(settings: Mapping[str, Any]) -> dict[str, Study]:
                 config.check(config.compose(f"data={other}"))
             except UserError as error:
                 raise UserError(f"evaluation.{name}.data names {other}: {error}") from error
-    return studies
-
-
-def _evaluation(settings: Mapping[str, Any]) -> dict[str, Probe | Study]:
-    made = {}
-    for name, node in settings["evaluation"].items():
-        if isinstance(node, dict):
-            plain = {key: value for key, value in node.items() if key not in PARTIAL}
-            parts = {key: _factory(node[key]) for key in PARTIAL if key in node}  # what they are made for is known to the probe alone
-            made[name] = _make(f"evaluation.{name}", plain, Probe | Study, **parts)
-            made[name].name = name
-    return made
+    return probes, studies
 
 
 def read_others(studies: Mapping[str, Study], dataset: Dataset, device: Device) -> tuple[dict[str, Dataset], list[str]]:

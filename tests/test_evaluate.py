@@ -16,7 +16,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
-from ssl_mnist.build import check_objective, fitting, make_probes
+from ssl_mnist.build import check_objective, fitting, make_evaluation
 from ssl_mnist.data import Dataset, ImageSpec, Split
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.encoders.base import Features
@@ -527,7 +527,7 @@ def test_scores_know_their_titles():
 
 
 def test_the_objective_is_a_val_score_that_the_probes_give():
-    probes = make_probes(settings())
+    probes = make_evaluation(settings())[0]
     check_objective("val/linear_accuracy", probes, 0)
     check_objective("val/linear_100_labels_accuracy", probes, 0)
     check_objective("val/knn_tta1_accuracy", probes, 1)

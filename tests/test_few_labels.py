@@ -12,7 +12,7 @@ from test_evaluate import blobs
 
 from ssl_mnist import UserError, plots
 from ssl_mnist.augment import Augmentation
-from ssl_mnist.build import make_probes
+from ssl_mnist.build import make_evaluation
 from ssl_mnist.data import Split
 from ssl_mnist.evaluate.base import Labelled
 from ssl_mnist.evaluate.finetune import Classifier, layer_groups, lr_factor
@@ -31,7 +31,7 @@ def probe(name, *overrides):
     short += [f"evaluation.{name}.head_steps=3"] if name in ("finetune", "fixmatch") else []
     words = settings(f"+evaluation/probe={name}" if name != "few_labels" else "evaluation=standard", *short, *overrides)
     built = experiment("encoder.widths=[4,8]", "encoder.strides=[2,2]", "encoder.num_maps=1")
-    found = applicable({name: make_probes(words)[name]}, built.encoder.requires_grad_(False).eval(), CPU)[name]
+    found = applicable({name: make_evaluation(words)[0][name]}, built.encoder.requires_grad_(False).eval(), CPU)[name]
     return found, built.encoder
 
 

@@ -12,7 +12,7 @@ from test_compare import page_of
 from torch.nn import functional as F
 
 from ssl_mnist import compose, config, plots, run
-from ssl_mnist.build import build, make_studies, read_others
+from ssl_mnist.build import build, make_evaluation, read_others
 from ssl_mnist.checkpoint import load_encoder
 from ssl_mnist.compare import compare_runs, read
 from ssl_mnist.compare.statistics import sampling_error
@@ -274,7 +274,7 @@ def test_what_cannot_be_is_one_line(override, words):
     with pytest.raises(UserError, match=words) as error:
         settings = compose("data=mnist_5k", "evaluation=robustness", override)
         config.check(settings)
-        make_studies(settings)
+        make_evaluation(settings)[1]
     assert "\n" not in str(error.value)
 
 

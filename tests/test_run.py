@@ -13,7 +13,7 @@ import wandb_files
 from conftest import CPU, METHODS, REPOSITORY, TINY, command, isolate, settings, summary_of
 
 from ssl_mnist import cli, compose, load_encoder, run
-from ssl_mnist.build import build, make_probes
+from ssl_mnist.build import build, make_evaluation
 from ssl_mnist.data import packaged, packaged_5k
 from ssl_mnist.encoders import Pixels
 from ssl_mnist.errors import UserError
@@ -28,7 +28,7 @@ TRAINED = (*TINY, "pretrain.epochs=1")
 def scores_of(encoder, folder):
     words = settings(*PROBES)
     dataset = build(words, CPU).dataset
-    return probe(encoder.eval(), applicable(make_probes(words), encoder, CPU), dataset, words, folder).scores
+    return probe(encoder.eval(), applicable(make_evaluation(words)[0], encoder, CPU), dataset, words, folder).scores
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         settings["encoder"], settings["choices"]["method"] = made_from["settings"]["encoder"], made_from["choices"]["method"]
     config.check(settings)
 
-    from ssl_mnist.build import fitting, fitting_studies, make_dataset, make_probes, make_studies, read_others
+    from ssl_mnist.build import fitting, fitting_studies, make_dataset, make_evaluation, read_others
     from ssl_mnist.checkpoint import encoder_hash, load_encoder
     from ssl_mnist.evaluate.protocol import applicable
     from ssl_mnist.pipeline import draw, environment, probe
@@ -83,8 +83,8 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
             raise UserError(
                 f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}"
             )
-    studies, no_studies = fitting_studies(make_studies(settings), dataset)
-    wanted = make_probes(settings)
+    wanted, studies = make_evaluation(settings)
+    studies, no_studies = fitting_studies(studies, dataset)
     probes, left_out = fitting(applicable(wanted, encoder, device), dataset, overrides)
     left_out += [f"{name}: encoder.pt does not hold the projector" for name, each in wanted.items() if each.feature == "projection"]
     others, missing = read_others(studies, dataset, device)
