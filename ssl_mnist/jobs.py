@@ -29,6 +29,7 @@ from ssl_mnist.config import CONFIG_DIR, check_names, settings_of
 from ssl_mnist.console import say
 from ssl_mnist.errors import UserError, explain, explained
 from ssl_mnist.files import ERROR, check_sweep, is_complete, run_folders
+from ssl_mnist.search import check_study
 from ssl_mnist.training import launch
 from ssl_mnist.training.stops import Stopped
 
@@ -56,6 +57,8 @@ class Folders(Callback):
                 raise UserError("several devices are for one run; in a sweep each job has one")
             folder = sweep_folder(config)
             check_sweep(folder)
+            sweeper = config.hydra.sweeper
+            check_study(sweeper.get("storage"), str(sweeper.get("study_name")))
             Folders.created = _missing(folder)
             os.environ[NUM_JOBS] = str(_check_jobs(config))
             os.environ[SWEEP] = str(folder)
@@ -259,8 +262,6 @@ def _is_orphan() -> bool:
 def line_of(error: BaseException) -> str:
     """An error in one line, for the console and error.txt."""
     text = str(error)
-    if "file is not a database" in text or "database disk image is malformed" in text:  # SQLite's words, which do not name it
-        return f"{Folders.sweep or Path('.')}/optuna.db is not a database of optuna's; choose another hydra.sweep.dir"
     if text == "Record does not exist.":  # optuna's, asked for the best of no trial
         return "no trial of the search succeeded; the lines that begin with FAILED say why"
     if launch.in_job() and ("gloo" in text or "NCCL" in text or "by peer" in text):

@@ -9,6 +9,7 @@ import struct
 import warnings
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from conftest import CPU, experiment, noise, settings
@@ -25,6 +26,7 @@ from ssl_mnist.config import GROUPS, flat
 from ssl_mnist.data import folder
 from ssl_mnist.data.mnist import _read as read_idx
 from ssl_mnist.files import is_complete, sha256
+from ssl_mnist.search import check_study
 from ssl_mnist.training import state
 from ssl_mnist.training.loop import steps
 
@@ -123,6 +125,16 @@ def files(place):
 
         return read
 
+    def search():
+        """A study of two trials."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.create_study(storage=f"sqlite:///{place}/optuna.db", study_name="ssl_mnist", direction="maximize")
+        for value in (0.5, 0.75):
+            trial = study.ask({"optimizer.lr": optuna.distributions.UniformDistribution(1e-4, 1e-2)})
+            study.tell(trial, value)
+        study._storage._backend.engine.dispose()
+        return (place / "optuna.db").read_bytes()
+
     def read_cache(path):
         (place / "index-k.json").write_bytes(path.read_bytes())
         (place / "images-k.u8").write_bytes(bytes(768))
@@ -137,6 +149,7 @@ def files(place):
         "idx": (idx, lambda path: read_idx(path, header)),
         "idx.gz": (gzip.compress(idx), lambda path: read_idx(path, header)),
         "index": (json.dumps(index).encode(), read_cache),
+        "optuna.db": (search(), lambda path: check_study(f"sqlite:///{path}", "ssl_mnist")),
     }
 
 

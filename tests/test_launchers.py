@@ -49,3 +49,18 @@ def test_search_goes_on(tmp_path):
         assert len(states) == expected and {state for (state,) in states} == {"COMPLETE"}
     found = summaries(tmp_path)
     assert len(found) == 2 and not any(key.startswith("test/") for one in found for key in one)
+
+
+def test_a_search_whose_database_is_damaged(tmp_path):
+    """One line that names it, and the file is left as it was."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "optuna.db").write_bytes(b"SQLite format 3\0" + b"x" * 500)
+    before = (tmp_path / "all" / "optuna.db").read_bytes()
+    result = command("-m", "+search=optuna", *SWEEP, cwd=tmp_path)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].endswith(
+        " all/optuna.db is not a database of optuna's, or it is damaged; choose another hydra.sweep.dir"
+    )
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["optuna.db"]
+    assert (tmp_path / "all" / "optuna.db").read_bytes() == before
