@@ -1,16 +1,23 @@
 """Exported models compute what the encoder and its probe do, in the program that reads them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, SPEC, experiment
+from conftest import REPOSITORY, SPEC, TINY, experiment, summary_of
 from torch.nn import functional as F
 
+from ssl_mnist import compose, load_encoder
+from ssl_mnist.data import as_float, packaged_5k
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
+from ssl_mnist.evaluate.__main__ import evaluate_again
+from ssl_mnist.export.model import Exported
 from ssl_mnist.export.onnx import to_onnx
+from ssl_mnist.export.probe import kept_probe
+from ssl_mnist.pipeline import run
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -67,3 +74,41 @@ def test_a_model_that_computes_something_else_is_not_written(tmp_path, monkeypat
     with pytest.raises(UserError, match="Conv cannot be exported: the exported model's embedding differs by"):
         to_onnx(encoder, tmp_path / "model.onnx")
     assert before.read_text() == "a user's own" and list(tmp_path.iterdir()) == [before]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of no epoch, whose probes are kept."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    run(compose(*TINY, "evaluation.test=true", "evaluation.cache=true"), folder)
+    return folder
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def accuracy_of(probe, encoder):
+    test = packaged_5k(500, 500, SPEC, torch.device("cpu")).read_test()
+    probabilities = Exported(encoder, probe)(as_float(test.images))[1]
+    return (probabilities.argmax(1) == test.labels).float().mean().item()
+
+
+def test_the_probe_is_the_one_of_the_runs_scores(folder):
+    """Its accuracy on test is the summary's, though a later evaluation fitted another one."""
+    (first,) = (folder / "probes").glob("linear-*")
+    evaluate_again(folder, ["evaluation=quick", "evaluation.linear.l2=[10.0]", "evaluation.num_points=50"])
+    assert len(list((folder / "probes").glob("linear-*"))) == 2
+    encoder = load_encoder(folder)
+    own = accuracy_of(kept_probe(folder, encoder), encoder)
+    assert own == pytest.approx(summary_of(folder)["test/linear_accuracy"])
+    first.unlink()
+    assert accuracy_of(kept_probe(folder, encoder), encoder) < own
+
+
+def test_a_probe_of_another_encoder_is_not_taken(folder):
+    encoder = load_encoder(folder)
+    encoder.get_parameter("layers.0.0.weight").add_(1)
+    with pytest.raises(UserError, match=r"run keeps no linear probe; python -m ssl_mnist.evaluate .*run fits one"):
+        kept_probe(folder, encoder)
