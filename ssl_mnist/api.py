@@ -152,7 +152,8 @@ def _embeddings(
     if kept is None:
         device = Device.choose(about["resolved"]["device"], "32")
         dataset = make_dataset(settings, device)
-        model = copy.deepcopy(encoder).to(device.device)
+        model = copy.deepcopy(encoder)
+        device.place(model)
         kept = extract(model, (dataset.read_test() if split == "test" else dataset.val).images, set(), tta)["embedding"]
     found: npt.NDArray[np.float32] = kept.cpu().numpy()
     return found

@@ -42,7 +42,7 @@ def check_values(images: np.ndarray) -> None:
     if images.dtype.kind != "f":
         raise ValueError(f"must be uint8 in 0..255 or float in [0, 1], got {images.dtype}; images.astype(numpy.uint8) makes them so")
     if not np.isfinite(images).all():
-        raise ValueError("hold values that are not finite numbers (NaN or infinity)")
+        raise ValueError("include some that are not finite numbers (NaN or infinity)")
     low, high = float(images.min(initial=0)), float(images.max(initial=0))
     if low < -ROUNDING or high > 1 + ROUNDING:
         remedy = "divide them by 255" if low >= 0 and high <= 255 else "bring them to [0, 1]"
@@ -62,7 +62,7 @@ def _one(image: Any, spec: ImageSpec, what: str) -> np.ndarray:
         found = _of_picture(image.copy(), spec, what)
     else:
         raise ValueError(f"{what} must be an array, a tensor, a PIL image or a path, got {type(image).__name__}")
-    return _floats(found, what)[0]
+    return _floats(found, f"the values of {what}")[0]
 
 
 def _of_picture(image: Image.Image, spec: ImageSpec, what: str) -> np.ndarray:
