@@ -12,14 +12,23 @@ if TYPE_CHECKING:
     from ssl_mnist.checkpoint import load_encoder
     from ssl_mnist.config import compose
     from ssl_mnist.errors import UserError
+    from ssl_mnist.estimator import SSLTransformer
 
 try:
     __version__ = version("ssl_mnist")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
-_HOMES = {"Result": "api", "UserError": "errors", "compose": "config", "embed": "api", "load_encoder": "checkpoint", "run": "api"}
-__all__ = ["Result", "UserError", "__version__", "compose", "embed", "load_encoder", "run"]
+_HOMES = {
+    "Result": "api",
+    "SSLTransformer": "estimator",
+    "UserError": "errors",
+    "compose": "config",
+    "embed": "api",
+    "load_encoder": "checkpoint",
+    "run": "api",
+}
+__all__ = ["Result", "SSLTransformer", "UserError", "__version__", "compose", "embed", "load_encoder", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ from ssl_mnist.evaluate.kept import Kept, features_key, identity_of
 from ssl_mnist.files import PREDICTIONS, RUN, SUMMARY, read_json
 from ssl_mnist.training.device import Device
 
-_running = threading.Lock()  # runs draw from torch's one generator
+_training = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def run(*overrides: str, folder: str | Path | None = None) -> Result:
     settings = config.compose(*overrides)
     place = Path(tempfile.mkdtemp(prefix="ssl_mnist-") if folder is None else folder).absolute()
     try:
-        with _running, _torch_unchanged():
+        with training():
             pipeline.run(settings, place)
             result = _read(place)
     except BaseException:
@@ -113,7 +113,7 @@ def embed(encoder: Encoder, images: Any, batch_size: int = 256, device: str = "a
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     parts: list[npt.NDArray[np.float32]] = [np.empty((0, encoder.dim), np.float32)]
-    with _torch_unchanged(), torch.inference_mode():
+    with _precision_kept(), torch.inference_mode():
         where = Device.choose(device, "32").device
         model = encoder if encoder.mean.device == where and not encoder.training else copy.deepcopy(encoder).to(where).eval()
         for batch in float_batches(images, encoder.spec, batch_size):
@@ -160,19 +160,27 @@ def _embeddings(
 
 
 @contextlib.contextmanager
-def _torch_unchanged() -> Iterator[None]:
-    """Put back what a run sets in torch for the whole process: random numbers, the number of threads, CUDA's precision."""
-    threads = torch.get_num_threads()
-    used = torch.cuda.is_initialized()
+def training() -> Iterator[None]:
+    """One at a time in a process: what draws from torch's global generator and sets its threads, which are put back."""
+    with _training, _precision_kept():
+        threads = torch.get_num_threads()
+        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        try:
+            with torch.random.fork_rng(devices):
+                yield
+        finally:
+            torch.set_num_threads(threads)
+            for device in devices:
+                torch.cuda.set_device(device)
+
+
+@contextlib.contextmanager
+def _precision_kept() -> Iterator[None]:
+    """Put back what choosing a device sets for all of CUDA."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic) if torch.cuda.is_available() else None
-    place = torch.cuda.current_device() if used else None
     try:
-        with torch.random.fork_rng([] if place is None else [place]):
-            yield
+        yield
     finally:
-        torch.set_num_threads(threads)
-        if before is not None:
+        if before:
             cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = before
-        if place is not None:
-            torch.cuda.set_device(place)

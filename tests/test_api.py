@@ -98,7 +98,7 @@ def test_a_callers_process_is_left_alone(tmp_path):
         torch.set_num_threads(2)
         root = logging.getLogger()
         before = torch.get_rng_state(), torch.get_num_threads(), [*map(signal.getsignal, SIGNALS)], list(root.handlers), root.level
-        result = ssl_mnist.run(*[word for word in TRAINED if "tracking" not in word], "tracking.mode=offline", "threads=1")
+        result = ssl_mnist.run(*[word for word in TINY if "tracking" not in word], "tracking.mode=offline", "threads=1")
         after = torch.get_rng_state(), torch.get_num_threads(), [*map(signal.getsignal, SIGNALS)]
         assert torch.equal(before[0], after[0]) and before[1:3] == after[1:]
         assert (root.handlers, root.level) == before[3:]
