@@ -89,7 +89,7 @@ def run(*overrides: str, folder: str | Path | None = None) -> Result:
     try:
         with training():
             pipeline.run(settings, place)
-            result = _read(place)
+            result = _read(place, tuple(settings["allow_targets"]))
     except BaseException:
         if folder is None:
             shutil.rmtree(place, ignore_errors=True)
@@ -121,11 +121,11 @@ def embed(encoder: Encoder, images: Any, batch_size: int = 256, device: str = "a
     return np.concatenate(parts)
 
 
-def _read(folder: Path) -> Result:
+def _read(folder: Path, allow: tuple[str, ...]) -> Result:
     """The result of the complete run in a folder."""
     summary, about = read_json(folder / SUMMARY), read_json(folder / RUN)
     settings = about["settings"]
-    encoder = load_encoder(folder, allow=tuple(settings["allow_targets"]))
+    encoder = load_encoder(folder, allow)
     split = "test" if settings["evaluation"]["test"] else "val"
     labels = None
     with contextlib.suppress(FileNotFoundError):  # there is none of images without labels
