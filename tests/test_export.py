@@ -140,11 +140,6 @@ def read_safetensors(place, images):
 READ = {"onnx": read_onnx, "torch_export": read_torch_export, "safetensors": read_safetensors, "hub": read_safetensors}
 WEIGHTS = "model.safetensors"
 FILES = {"onnx": {"model.onnx"}, "torch_export": {"model.pt2"}, "safetensors": {WEIGHTS}, "hub": {WEIGHTS, "config.json"}}
-    "onnx": {"model.onnx"},
-    "torch_export": {"model.pt2"},
-    "safetensors": {"model.safetensors"},
-    "hub": {"model.safetensors", "config.json"},
-}
 
 
 @pytest.mark.parametrize("kind", FORMATS)
