@@ -8,18 +8,27 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ssl_mnist.api import Result, embed, run
     from ssl_mnist.checkpoint import load_encoder
     from ssl_mnist.config import compose
     from ssl_mnist.errors import UserError
-    from ssl_mnist.pipeline import run
+    from ssl_mnist.estimator import SSLTransformer
 
 try:
     __version__ = version("ssl_mnist")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
-_HOMES = {"UserError": "errors", "compose": "config", "load_encoder": "checkpoint", "run": "pipeline"}
-__all__ = ["UserError", "__version__", "compose", "load_encoder", "run"]
+_HOMES = {
+    "Result": "api",
+    "SSLTransformer": "estimator",
+    "UserError": "errors",
+    "compose": "config",
+    "embed": "api",
+    "load_encoder": "checkpoint",
+    "run": "api",
+}
+__all__ = ["Result", "SSLTransformer", "UserError", "__version__", "compose", "embed", "load_encoder", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 import sys
+import threading
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -64,11 +65,13 @@ NO_RESULT = (
 )
 # Code that makes no result: what reads, draws, sends or says it.
 NO_RESULT_CODE = (
-    *("compare/", "claim.py", "cli.py", "config.py", "console.py", "error_plots.py", "errors.py", "figures.py"),
-    *("files.py", "jobs.py", "label_curves.py", "plots.py", "record.py", "references.py", "tracking.py", "__init__.py", "__main__.py"),
-    *("evaluate/__main__.py", "evaluate/errors.py", "evaluate/layers.py", "evaluate/kept.py", "evaluate/project.py"),
-    *("training/launch.py", "training/state.py", "training/stops.py"),
+    *("compare/", "export/", "api.py", "claim.py", "cli.py", "config.py", "console.py", "error_plots.py", "errors.py", "estimator.py"),
+    *("figures.py", "files.py", "jobs.py", "label_curves.py", "plots.py", "record.py", "references.py", "tracking.py"),
+    *("__init__.py", "__main__.py", "data/convert.py", "evaluate/__main__.py", "evaluate/errors.py", "evaluate/layers.py"),
+    *("evaluate/kept.py", "evaluate/project.py", "training/launch.py", "training/state.py", "training/stops.py"),
 )
+
+_composing = threading.Lock()  # Hydra's state is the process's
 
 
 def compose(*overrides: str) -> dict[str, Any]:
@@ -78,14 +81,15 @@ def compose(*overrides: str) -> dict[str, Any]:
     """
     from ssl_mnist.errors import explained
 
-    state = GlobalHydra.instance()
-    outer, state.hydra = state.hydra, None  # Hydra does not nest by itself
-    try:
-        with explained(), hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            cfg = hydra.compose("config", list(overrides), return_hydra_config=True)
-            return settings_of(cfg, cfg.hydra)
-    finally:
-        state.hydra = outer
+    with _composing:
+        state = GlobalHydra.instance()
+        outer, state.hydra = state.hydra, None  # Hydra does not nest by itself
+        try:
+            with explained(), hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+                cfg = hydra.compose("config", list(overrides), return_hydra_config=True)
+                return settings_of(cfg, cfg.hydra)
+        finally:
+            state.hydra = outer
 
 
 def settings_of(cfg: DictConfig, job: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """run(): build objects from the settings, pretrain, evaluate, record, draw."""
 
-import json
 import logging
 import math
 import os
@@ -17,7 +16,7 @@ from ssl_mnist import __version__, config, record, references
 from ssl_mnist.claim import claim, extended, superseded
 from ssl_mnist.console import Console, say, score_table, shown
 from ssl_mnist.errors import UserError
-from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json, sha256
+from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -322,6 +321,7 @@ def probe(
     """
     from ssl_mnist.checkpoint import encoder_hash
     from ssl_mnist.evaluate import FeatureStore, evaluate
+    from ssl_mnist.evaluate.kept import fit_key, identity_of
     from ssl_mnist.evaluate.protocol import cells_of
     from ssl_mnist.evaluate.study import Case, before_training, study
     from ssl_mnist.training.threads import limit_scikit_learn
@@ -329,13 +329,12 @@ def probe(
     how = settings["evaluation"]
 
     def stores(encoder: "Encoder", dataset: "Dataset", head: "Callable[[Tensor], Tensor] | None" = None) -> FeatureStore:
-        identity = f"{encoder_hash(encoder)}/{dataset.fingerprint}/{len(dataset.train)}"
+        identity = identity_of(encoder_hash(encoder), dataset.fingerprint, len(dataset.train))
         return FeatureStore(encoder, cells_of(probes), how["tta"], folder / "features" if how["cache"] else None, identity, head)
 
     store = stores(encoder, dataset, head)
     code = config.code_hashes(settings)
-    common = {"code": code, "seed": settings["seed"], "precision": settings["precision"]}  # fine-tuning computes in the run's precision
-    fits = {name: _hash(common | {"probe": how[name]}) for name in probes}
+    fits = {name: fit_key(how[name], code, settings["seed"], settings["precision"]) for name in probes}
     with limit_scikit_learn():
         evaluation = evaluate(probes, dataset, store, how["test"], fits)
         evaluation.figures["few labels"] = lambda: _label_curves(evaluation, len(dataset.train))
@@ -355,10 +354,6 @@ def _label_curves(evaluation: "Evaluation", train_size: int) -> "dict[str, Figur
     ways = label_curves(evaluation.scores | {"data/train_size": train_size}, evaluation.split)
     title = f"Accuracy by labels, {evaluation.split} (mean over draws, 95 % interval)"
     return {"label_efficiency": plots.label_efficiency(ways, title)} if ways else {}
-
-
-def _hash(content: Any) -> str:
-    return sha256(json.dumps(content, sort_keys=True).encode())[:16]
 
 
 def _costs(experiment: "Experiment", history: list[dict[str, float]], seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def describe(settings: Mapping[str, Any], sweep: Path | None, identity: Mapping[
     """What run.json holds from the start. identity: from `config.identity`."""
     return {
         "format": FORMAT,
-        "command": shlex.join(["python", "-m", "ssl_mnist", *sys.argv[1:]]) if Path(sys.argv[0]).stem != "ipykernel_launcher" else "",
+        "command": shlex.join(["python", "-m", "ssl_mnist", *_arguments(settings["overrides"])]),
         "overrides": settings["overrides"],
         "sweep": None if sweep is None else sweep.resolve().name,
         "choices": settings["choices"],
@@ -165,6 +165,12 @@ def describe(settings: Mapping[str, Any], sweep: Path | None, identity: Mapping[
         "ended": None,
         "wandb": None,
     }
+
+
+def _arguments(overrides: list[str]) -> list[str]:
+    """Of the command that makes this run: those that this process was started with, where it is that command."""
+    program = Path(sys.argv[0])
+    return sys.argv[1:] if program.stem == "ssl-mnist" or program.parent.name == "ssl_mnist" else overrides
 
 
 def _now() -> str:

@@ -6,17 +6,19 @@ import logging
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ssl_mnist.console import say, shown
 from ssl_mnist.errors import UserError
+from ssl_mnist.files import ENCODER
 
 log = logging.getLogger(__name__)
 
 # Seconds. A start online may take 5.5 s more for the client's look at the key, so that the two together stay under 20.
-INIT_TIMEOUT, FINISH_TIMEOUT = 14, 30
+INIT_TIMEOUT, FINISH_TIMEOUT, FETCH_TIMEOUT = 14, 30, 300
 PROJECT = "ssl-mnist"  # where neither tracking.project nor WANDB_PROJECT nor wandb/settings names one
 MAX_TAG = 64  # characters, W&B's limit
 
@@ -220,6 +222,35 @@ def sync_line(folders: Iterable[Path]) -> str:
     """The command that uploads some offline runs, to be pasted where the user stands; folders: `.../wandb/offline-run-*`."""
     paths = [shown(folder) for folder in folders]
     return shlex.join(["wandb", "sync", *(f"./{path}" if path.startswith("-") else path for path in paths)])
+
+
+def fetch(name: str, folder: Path) -> Path:
+    """Download the encoder of an artifact, `[entity/]project/name:alias`; returns its file in the folder.
+
+    Raises UserError where it cannot be had, within FETCH_TIMEOUT.
+    """
+    failed: list[Exception] = []
+
+    def download() -> None:
+        try:
+            import wandb
+
+            with _quiet():
+                if not wandb.login(prompt=False, verify=False):
+                    raise ConnectionError("no W&B key is configured (wandb login)")
+                wandb.Api(timeout=INIT_TIMEOUT).artifact(name).download(root=str(folder))
+        except Exception as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=download, daemon=True)
+    worker.start()
+    worker.join(FETCH_TIMEOUT)
+    found = folder / ENCODER
+    if worker.is_alive() or failed or not found.is_file():
+        reason = _reason(failed[0]) if failed else f"it holds no {ENCODER}"
+        reason = f"no answer in {FETCH_TIMEOUT} s" if worker.is_alive() else reason
+        raise UserError(f"there is no file or folder {name}, and W&B does not give the artifact of this name: {reason}")
+    return found
 
 
 @contextlib.contextmanager

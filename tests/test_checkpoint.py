@@ -1,14 +1,18 @@
 """Encoders on disk: what comes back is what was saved, and nothing else comes back."""
 
 import random
+import shutil
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
+import wandb
 from conftest import experiment
 
-from ssl_mnist import load_encoder
-from ssl_mnist.checkpoint import encoder_hash, save_encoder
+from ssl_mnist import load_encoder, tracking
+from ssl_mnist.checkpoint import described, encoder_hash, save_encoder, save_safetensors
 from ssl_mnist.encoders import MLP
 from ssl_mnist.errors import UserError
 
@@ -187,3 +191,87 @@ def test_no_file_is_no_checkpoint(tmp_path):
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(UserError, match="not an encoder"):
         load_encoder(tmp_path / "text.pt")
+
+
+def test_safetensors_round_trip(tmp_path):
+    """The file and its folder; the weights alone, not what lies beside them."""
+    built = experiment("encoder=conv_deep")
+    built.encoder.train()(torch.rand(8, 1, 28, 28))
+    path = tmp_path / "model.safetensors"
+    save_safetensors(built.encoder, path, described(built.encoder, "simclr", "0123456789abcdef"), {"probe.bias": torch.ones(3)})
+    for place in (path, tmp_path):
+        loaded = load_encoder(place)
+        assert encoder_hash(loaded) == encoder_hash(built.encoder) and loaded.spec == built.spec
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # of a weight
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"model.safetensors is damaged: its content does not match its checksum"):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", bytes(64)])
+def test_foreign_safetensors_are_one_line(content, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"model.safetensors is not an encoder saved by ssl_mnist, or it is damaged$"):
+        load_encoder(tmp_path)
+
+
+def test_safetensors_of_another_program_are_one_line(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"model.safetensors is not an encoder saved by ssl_mnist, or it is damaged$"):
+        load_encoder(tmp_path)
+
+
+def test_an_artifact_is_loaded(tmp_path, monkeypatch):
+    """By its name, where no file or folder has it; the client is a stand-in that hands out one file."""
+    built = experiment("encoder=mlp")
+    save(built, tmp_path / "kept.pt")
+    asked = []
+
+    class Api:
+        def __init__(self, timeout):
+            assert timeout < 60
+
+        def artifact(self, name):
+            asked.append(name)
+            return self
+
+        def download(self, root):
+            shutil.copy(tmp_path / "kept.pt", Path(root) / "encoder.pt")
+
+    monkeypatch.setattr(wandb, "Api", Api)
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    for name in ("me/digits/encoder-abc:latest", "digits/encoder-abc:v0"):
+        assert encoder_hash(load_encoder(name)) == encoder_hash(built.encoder) and asked.pop() == name
+    with pytest.raises(FileNotFoundError, match="there is no such encoder"):
+        load_encoder("outputs/runs/none")
+    assert not asked
+
+
+@pytest.fixture
+def _client():
+    """The client reads its settings once a process."""
+    yield wandb.teardown()
+    wandb.teardown()
+
+
+def test_an_artifact_that_cannot_be_had_is_one_line(_client, monkeypatch):
+    """Without a key, and from a server that refuses connections."""
+    with pytest.raises(UserError, match=r"no file or folder a/b:v0, and W&B does not .*: no W&B key is configured \(wandb login\)$"):
+        load_encoder("a/b:v0")
+    monkeypatch.setattr(tracking, "INIT_TIMEOUT", 1)
+    monkeypatch.setenv("WANDB_API_KEY", "local" + "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    wandb.teardown()
+    with pytest.raises(UserError, match=r"^there is no file or folder a/b:v0, and W&B does not give the artifact of this name: .+$"):
+        load_encoder("a/b:v0")
+
+
+def test_a_silent_server_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr(wandb, "Api", lambda timeout: time.sleep(60))
+    monkeypatch.setattr(tracking, "FETCH_TIMEOUT", 0.2)
+    with pytest.raises(UserError, match=r"no answer in 0.2 s$"):
+        load_encoder("a/b:v0")

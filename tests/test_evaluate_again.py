@@ -6,9 +6,10 @@ import shutil
 import pytest
 from conftest import TINY, command, summary_of
 
-from ssl_mnist import compose, run
+from ssl_mnist import compose
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.__main__ import evaluate_again
+from ssl_mnist.pipeline import run
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import FORGET, REPOSITORY, command, isolate, summary_of
 
-from ssl_mnist import compose, load_encoder, run
+from ssl_mnist import compose, load_encoder
+from ssl_mnist.pipeline import run
 
 DOCUMENT = (REPOSITORY / "docs" / "extending.md").read_text()
 FILES = dict(re.findall(r"^`mine/([\w./]+)`:\n\n```(?:python|yaml)\n(.*?)```", DOCUMENT, re.S | re.M))

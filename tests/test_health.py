@@ -10,7 +10,7 @@ from conftest import METHODS, SPEC, TINY, experiment, noise, settings, summary_o
 from torch import nn
 from torch.nn import functional as F
 
-from ssl_mnist import UserError, compose, load_encoder, pipeline, run
+from ssl_mnist import UserError, compose, load_encoder, pipeline
 from ssl_mnist.build import build
 from ssl_mnist.data import Dataset, ImageSpec, Split
 from ssl_mnist.encoders import MLP
@@ -18,6 +18,7 @@ from ssl_mnist.evaluate import health, knn
 from ssl_mnist.evaluate.health import Health
 from ssl_mnist.heads import mlp
 from ssl_mnist.methods import Method
+from ssl_mnist.pipeline import run
 from ssl_mnist.training import state
 from ssl_mnist.training.device import Device
 from ssl_mnist.training.loop import pretrain, steps

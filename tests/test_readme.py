@@ -12,7 +12,7 @@ from ssl_mnist import compose, config
 README = REPOSITORY / "README.md"
 # The commands of extending.md are those of tests/test_extending.py, which runs them.
 DOCUMENTS = [README, REPOSITORY / "CONTRIBUTING.md", *(p for p in sorted((REPOSITORY / "docs").glob("*.md")) if p.name != "extending.md")]
-COMMAND = re.compile(r"python -m ssl_mnist(?:\.(evaluate|compare))?((?: +(?:'[^'\n]*'|[^\s`#|]+))*)")
+COMMAND = re.compile(r"python -m ssl_mnist(?:\.(evaluate|compare|export))?((?: +(?:'[^'\n]*'|[^\s`#|]+))*)")
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -44,6 +44,9 @@ def test_every_command_composes(module, words):
     if module == "compare":
         assert {word for word in words[1:] if word.startswith("-")} <= {"--wandb-report", "--pairs", "--no-references"}
         return
+    if module == "export":
+        assert {word for word in words[1:] if word.startswith("-")} <= {"--format", "--with-probe", "--output", "--allow"}
+        return
     OverridesParser.create().parse_overrides([word for word in words if "=" in word and not word.startswith("-") and "<" not in word])
     for overrides in jobs(words):
         config.check(compose(*overrides))
@@ -52,7 +55,7 @@ def test_every_command_composes(module, words):
 def test_commands_are_found():
     """The pattern finds those of each kind, so that the test above is not empty."""
     found = commands()
-    assert len(found) >= 20 and {module for module, _ in found} == {"", "evaluate", "compare"}
+    assert len(found) >= 20 and {module for module, _ in found} == {"", "evaluate", "compare", "export"}
     assert any("-m" in words for _, words in found) and any("experiment=[compare_methods,smoke]" in words for _, words in found)
 
 

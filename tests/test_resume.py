@@ -13,8 +13,9 @@ import pytest
 import torch
 from conftest import METHODS, TINY, command, experiment, summary_of, without_times
 
-from ssl_mnist import UserError, cli, compose, pipeline, run
+from ssl_mnist import UserError, cli, compose, pipeline
 from ssl_mnist.files import sha256
+from ssl_mnist.pipeline import run
 from ssl_mnist.training import state, stops
 from ssl_mnist.training.loop import steps
 

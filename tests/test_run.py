@@ -12,13 +12,13 @@ import torch
 import wandb_files
 from conftest import CPU, METHODS, REPOSITORY, TINY, command, isolate, settings, summary_of
 
-from ssl_mnist import cli, compose, load_encoder, run
+from ssl_mnist import cli, compose, load_encoder
 from ssl_mnist.build import build, make_evaluation
 from ssl_mnist.data import packaged, packaged_5k
 from ssl_mnist.encoders import Pixels
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.protocol import applicable
-from ssl_mnist.pipeline import probe
+from ssl_mnist.pipeline import probe, run
 from ssl_mnist.training.loop import Diverged
 
 PROBES = ("experiment=smoke", "evaluation.cache=false")  # the probes and the data of the fixture `sweep`

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ssl_mnist.data.convert import check_values
 from ssl_mnist.data.spec import Dataset, KnownSpec, Split, fingerprint
 from ssl_mnist.data.splits import check_shares, three_parts
 from ssl_mnist.errors import UserError
@@ -74,18 +75,11 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
 
 def _bytes(images: np.ndarray, file: Path) -> np.ndarray:
     """uint8."""
-    where = f"{file} (data.path): images"
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind != "f":
-        raise UserError(f"{where} must be uint8 in 0..255 or float in [0, 1], got {images.dtype}; images.astype(numpy.uint8) makes them so")
-    if not np.isfinite(images).all():
-        raise UserError(f"{where} hold values that are not finite numbers (NaN or infinity)")
-    low, high = float(images.min(initial=0)), float(images.max(initial=0))
-    if low < 0 or high > 1:
-        remedy = "divide them by 255" if low >= 0 and high <= 255 else "bring them to [0, 1]"
-        raise UserError(f"{where} are floats from {low:.4g} to {high:.4g} and must be in [0, 1]; {remedy}")
-    return (images * 255).round().astype(np.uint8)
+    try:
+        check_values(images)
+    except ValueError as error:
+        raise UserError(f"{file} (data.path): images {error}") from None
+    return images if images.dtype == np.uint8 else (images * 255).round().astype(np.uint8)
 
 
 def _channels_first(images: np.ndarray, file: Path) -> np.ndarray:

@@ -29,16 +29,26 @@ def decode(path: str, size: tuple[int, int], channels: int, resize: str) -> np.n
             image.draft(None, (2 * width, 2 * height))  # decodes large photographs at 1/2, 1/4 or 1/8 of their size
         if min(image.size) < SMALLEST:
             raise ValueError(f"is {image.width} x {image.height} pixels, fewer than {SMALLEST} a side")
-        ImageOps.exif_transpose(image, in_place=True)
-        picture = _to_mode(image, "L" if channels == 1 else "RGB")
+        picture = to_picture(image, channels)
     if resize == "crop":
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     elif resize == "pad":
         picture = ImageOps.pad(picture, (width, height), Image.Resampling.BILINEAR)
     elif picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return to_pixels(picture)
+
+
+def to_picture(image: Image.Image, channels: int) -> Image.Image:
+    """8-bit grey (1 channel) or RGB (3), the right way up (EXIF); the image itself is turned."""
+    ImageOps.exif_transpose(image, in_place=True)
+    return _to_mode(image, "L" if channels == 1 else "RGB")
+
+
+def to_pixels(picture: Image.Image) -> np.ndarray:
+    """(C, H, W) uint8 of an 8-bit grey or RGB image."""
     pixels = np.asarray(picture)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -51,6 +51,6 @@ class ViT(Encoder):
     def features(self, images: Tensor) -> Features:
         patches = self.patches(F.pad(self.normalise(images), self.padding))  # (B, D, h, w); 0 is the mean
         tokens = patches.flatten(2).transpose(1, 2)  # (B, T, D), T = h w
-        tokens = self.transformer(torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1))
+        tokens = self.transformer(torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), tokens], dim=1))
         embedding, tokens = tokens[:, 0], tokens[:, 1:]
         return Features(embedding, tokens.transpose(1, 2).unflatten(2, self.map_size), tokens)

@@ -3,7 +3,6 @@
 Shapes: B batch, N images, C channels, H and W image size.
 """
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from ssl_mnist.data import Images, as_float
 from ssl_mnist.encoders import Encoder, max_pool
 from ssl_mnist.evaluate.base import Features
-from ssl_mnist.evaluate.kept import Kept
+from ssl_mnist.evaluate.kept import Kept, features_key
 
 
 @torch.no_grad()
@@ -75,7 +74,7 @@ class FeatureStore:
         self.head = head
         self.encoder, self.cells, self.tta = encoder.eval(), cells if encoder.has_map else set(), tta
         self.kept = Kept(folder, "features")
-        self.key = hashlib.sha256(f"{identity}/{tta}/{encoder.mean.device.type}".encode()).hexdigest()[:16]
+        self.key = features_key(identity, tta, encoder.mean.device.type)
 
     def __call__(self, split: str, images: Images) -> Features:
         """Features of the images (N, C, H, W) uint8 of a split: "train", "val" or "test"."""

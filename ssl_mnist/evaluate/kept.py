@@ -3,7 +3,10 @@
 A file belongs to one key, a hash of all that its content depends on; removing it costs only the time to compute it again.
 """
 
+import hashlib
+import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,22 @@ import torch
 from ssl_mnist.files import atomic_save
 
 log = logging.getLogger(__name__)
+
+
+def identity_of(encoder: str, data: str, num_train: int) -> str:
+    """What features are of: the encoder's hash, the data's fingerprint, the number of training images."""
+    return f"{encoder}/{data}/{num_train}"
+
+
+def features_key(identity: str, tta: int, device: str) -> str:
+    """Of a split's features. device: its type."""
+    return hashlib.sha256(f"{identity}/{tta}/{device}".encode()).hexdigest()[:16]
+
+
+def fit_key(probe: Any, code: Mapping[str, str], seed: int, precision: Any) -> str:
+    """Of what a fitted probe depends on besides the features: its settings, the code's hashes, the run's seed and precision."""
+    content = {"code": code, "seed": seed, "precision": precision, "probe": probe}  # fine-tuning computes in the run's precision
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Kept:

@@ -22,7 +22,7 @@ class Device:
         available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         if device == "auto":
             device = next(name for name in ("cuda", "mps", "cpu") if available[name])
-        if not available[device]:
+        if not available.get(device):
             raise UserError(f"device={device} is not available; this machine has: {', '.join(n for n, here in available.items() if here)}")
         if precision == "auto":
             precision = "bf16-mixed" if _computes_in_bf16(device) else "32"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from conftest import TINY, experiment
 
-from ssl_mnist import compose, run
+from ssl_mnist import compose
+from ssl_mnist.pipeline import run
 from ssl_mnist.training.loop import pretrain
 
 
