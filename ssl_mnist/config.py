@@ -64,8 +64,8 @@ NO_RESULT = (
 )
 # Code that makes no result: what reads, draws, sends or says it.
 NO_RESULT_CODE = (
-    *("compare/", "claim.py", "cli.py", "config.py", "console.py", "error_plots.py", "errors.py", "figures.py"),
-    *("files.py", "jobs.py", "label_curves.py", "pages/", "plots.py", "record.py", "references.py", "tracking.py", "__init__.py", "__main__.py"),
+    *("compare/", "pages/", "plots/", "claim.py", "cli.py", "config.py", "console.py", "errors.py", "figures.py", "files.py"),
+    *("intervals.py", "jobs.py", "record.py", "references.py", "report/", "tracking.py", "__init__.py", "__main__.py"),
     *("evaluate/__main__.py", "evaluate/errors.py", "evaluate/layers.py", "evaluate/kept.py", "evaluate/project.py"),
     *("training/launch.py", "training/state.py", "training/stops.py"),
 )

@@ -12,6 +12,7 @@ from ssl_mnist.errors import UserError
 
 RUN, SUMMARY, METRICS, ENCODER, ERROR, LOCK = "run.json", "summary.json", "metrics.jsonl", "encoder.pt", "error.txt", "run.lock"
 CHECKPOINTS, ALIVE, PREDICTIONS, REPRESENTATIONS = "checkpoints", "run.alive", "predictions.json", "representations.npz"
+REPORT, EXPLORER = "report.html", "explore.html"
 RESULTS = (SUMMARY, METRICS, ENCODER, PREDICTIONS, REPRESENTATIONS, ERROR)
 
 

@@ -350,9 +350,8 @@ def probe(
 
 def _label_curves(evaluation: "Evaluation", train_size: int) -> "dict[str, Figure]":
     from ssl_mnist import plots
-    from ssl_mnist.label_curves import label_curves
 
-    ways = label_curves(evaluation.scores | {"data/train_size": train_size}, evaluation.split)
+    ways = plots.label_curves(evaluation.scores | {"data/train_size": train_size}, evaluation.split)
     title = f"Accuracy by labels, {evaluation.split} (mean over draws, 95 % interval)"
     return {"label_efficiency": plots.label_efficiency(ways, title)} if ways else {}
 

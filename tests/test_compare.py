@@ -172,7 +172,7 @@ def test_failed_running_and_stopped_jobs_are_told_apart(three_by_three):
     assert [job.overrides for job in sweep.running] == [["method=z"]] and [job.overrides for job in sweep.killed] == [["method=y"]]
     assert len(sweep.runs) == 6 and sweep.warnings == []
     text = Tags(page).text
-    assert "1 failedmethod=x: no such thing" in text and "1 job still running: method=z" in text
+    assert "1 failed, 1 running, 1 stoppedFailedmethod=x: no such thing" in text and "1 job still running: method=z" in text
     assert "1 job stopped before the end: method=y" in text
     assert (running / "run.lock").exists()
     assert [job.overrides for job in read(three_by_three).killed] == [["method=y"], ["method=z"]]
@@ -340,7 +340,7 @@ def test_the_answer_of_a_sweep_with_few_seeds(three_by_three):
 
 def test_the_answer_of_a_sweep_with_six_seeds(tmp_path):
     text = Tags(page_of(by_methods(tmp_path, 6))).text
-    assert text.startswith("simclr is better than rotation on the linear probe: 95.28 % of test images (6 seeds).")
+    assert text.lstrip().startswith("simclr is better than rotation on the linear probe: 95.28 % of test images (6 seeds).")
     assert "linear probe (test): simclr is better than rotation by 5.03 points (95 % interval" in text
     assert "2 comparisons. p is corrected for all pairs" in text and "Too few seeds" not in text
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from ssl_mnist.compare.references import References, find, kind
 from ssl_mnist.compare.runs import COSTS, Run, Sweep, configurations, differing_settings, read, swept
-from ssl_mnist.compare.statistics import Verdict, compare_pairs, estimate, percent, sampling_error
+from ssl_mnist.compare.statistics import Verdict, compare_pairs
 from ssl_mnist.console import say, shown
 from ssl_mnist.files import atomic_write, check_comparison
+from ssl_mnist.intervals import estimate, percent, sampling_error
 from ssl_mnist.tracking import sync_line
 
 MAX_ALL_PAIRS = 15  # configurations; beyond it each is compared with the best alone

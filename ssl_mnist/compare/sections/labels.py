@@ -1,10 +1,38 @@
-"""How few labels suffice: the page's section of accuracy by the number of labels, a panel a way of using them, a line a configuration."""
+"""How few labels suffice: accuracy by the number of labels, a panel a way of using them, a line a configuration."""
 
 import plotly.graph_objects as go
 
+from ssl_mnist.compare.report import Comparison
 from ssl_mnist.compare.runs import Run
-from ssl_mnist.compare.statistics import estimate
-from ssl_mnist.label_curves import Point, label_curves
+from ssl_mnist.compare.sections import plot
+from ssl_mnist.compare.sections.references import as_lines, dash
+from ssl_mnist.intervals import estimate
+from ssl_mnist.pages import Note, Panels, Part, Section
+from ssl_mnist.plots import Point, label_curves
+
+
+def section(comparison: Comparison) -> Section | None:
+    parts = label_parts(comparison)
+    return Section("labels", "How few labels suffice", parts) if parts else None
+
+
+def label_parts(comparison: Comparison) -> list[Part]:
+    """Nothing where no run has probes with few labels."""
+    groups, note = plot.drawn(comparison.groups, comparison.ranking)
+    own = panels(groups, comparison.split)
+    if not own:
+        return []
+    found = {way: lines for way, lines in panels(groups | as_lines(comparison), comparison.split).items() if way in own}
+    plots = {}
+    for way, lines in found.items():
+        figure = plot.new_figure("labelled images", f"{comparison.split} accuracy, %", 320)
+        _draw(figure, lines)
+        dash(figure)
+        plots[way] = plot.plot(figure, plot.NARROW if len(found) > 1 else plot.WIDE)
+    note += (
+        "The same labelled images for all. 95 % intervals over seeds, or over draws where there is one seed. The axes do not begin at 0."
+    )
+    return [Panels(plots), Note(note)]
 
 
 def panels(groups: dict[str, list[Run]], split: str) -> dict[str, dict[str, list[Point]]]:
@@ -28,7 +56,7 @@ def _over_seeds(points: list[Point]) -> Point:
     return Point(points[0].num, over.mean, over.half_width)
 
 
-def draw(figure: go.Figure, lines: dict[str, list[Point]], colours: list[str]) -> None:
+def _draw(figure: go.Figure, lines: dict[str, list[Point]]) -> None:
     """Add a line a configuration to a figure whose axes are named; accuracies in percent."""
     for i, (name, points) in enumerate(lines.items()):
         bars = [0 if point.half_width != point.half_width else 100 * point.half_width for point in points]  # nan: a single draw
@@ -36,9 +64,9 @@ def draw(figure: go.Figure, lines: dict[str, list[Point]], colours: list[str]) -
             x=[point.num for point in points],
             y=[100 * point.accuracy for point in points],
             error_y={"type": "data", "array": bars, "thickness": 1},
-            name=name,
+            name=plot.text(name),
             mode="lines+markers",
-            line={"color": colours[i % len(colours)]},
+            line=plot.line(i),
         )
     ticks = sorted({point.num for points in lines.values() for point in points})
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{num:,}" for num in ticks])
