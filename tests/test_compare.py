@@ -1,7 +1,6 @@
 """Comparisons: what is averaged, what is kept apart, what is said of it, and what a broken file costs. No run is trained here."""
 
 import csv
-import html
 import itertools
 import json
 import os
@@ -377,7 +376,7 @@ def test_a_search_that_did_not_read_test_says_how_to_read_it(tmp_path):
     command = f"python -m ssl_mnist.evaluate '{os.path.relpath(tmp_path / 'my 2')}'"
     assert comparison.split == "val" and comparison.basis.endswith("Test was not read; to read it for the run that is chosen:")
     page = page_of(tmp_path)
-    assert comparison.evaluate == command and "Scores on test" not in page and html.escape(command) in page
+    assert comparison.evaluate == command and "Scores on test" not in page and command in Tags(page).text
 
 
 def test_a_sweep_of_methods_that_did_not_read_test_is_decided_by_val(tmp_path):
