@@ -7,6 +7,7 @@ from plotly.offline import get_plotlyjs
 
 from ssl_mnist.compare.report import Comparison
 from ssl_mnist.compare.sections import (
+    afterwards,
     classes,
     costs,
     differences,
@@ -71,6 +72,7 @@ def _sections(comparison: Comparison) -> list[Section | None]:
         similarity.section(comparison),
         *effects.sections(comparison),
         robustness.section(comparison),
+        *afterwards.sections(comparison),
         *pictures.sections(comparison),
         runs.section(comparison),
         made.section(comparison),
