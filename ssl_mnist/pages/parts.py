@@ -74,7 +74,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of as many cells as there are heads."""
+    """Rows of as many cells as there are heads, if there are any."""
 
     kind: ClassVar[str] = "table"
     heads: Sequence[str]

@@ -4,7 +4,7 @@ import math
 
 from ssl_mnist import plots
 from ssl_mnist.compare.runs import Run, is_finite
-from ssl_mnist.pages import Note, Part, Plot, Section
+from ssl_mnist.pages import Note, Panels, Plot, Section
 from ssl_mnist.pages.svg import svg
 
 MAX_ROWS = 400  # of metrics; of more, every second, third, ... is drawn
@@ -14,10 +14,13 @@ def section(run: Run) -> Section | None:
     """None where nothing was trained."""
     rows = history(run)
     rows = rows[:: math.ceil(len(rows) / MAX_ROWS) or 1]
-    drawn = {name: Plot(svg(figure), name.replace("_", " ")) for name, figure in plots.of_training(rows).items()}
+    drawn = {}
+    for name, figure in plots.of_training(rows).items():
+        title = figure.get_suptitle()
+        figure.suptitle("")  # it stands above the panel
+        drawn[title] = Plot(svg(figure), name.replace("_", " "))
     note = Note("From metrics.jsonl: a point is the mean since the point before it.")
-    parts: list[Part] = [*drawn.values(), note]
-    return Section("curves", "Training", parts) if drawn else None
+    return Section("curves", "Training", [Panels(drawn), note]) if drawn else None
 
 
 def history(run: Run) -> list[dict[str, float]]:

@@ -6,6 +6,8 @@ from ssl_mnist.pages import Cell, Note, Part, Plot, Section, Table
 from ssl_mnist.pages.svg import svg
 from ssl_mnist.report.curves import history
 
+PREFIXES = {"": "embedding", "projection_": "projection"}
+
 
 def section(run: Run) -> Section | None:
     """None where nothing was measured."""
@@ -13,15 +15,22 @@ def section(run: Run) -> Section | None:
     if not verdict:
         return None
     titles = run.summary.get("health/measures") or {}
-    measured = {f"health/{prefix}{name}": f"{title}{of}" for prefix, of in _OF.items() for name, title in titles.items()}
-    rows = [[Cell(title, look="name"), Cell(f"{run.summary[key]:.4g}")] for key, title in measured.items() if key in run.summary]
+    prefixes = [prefix for prefix in PREFIXES if any(f"health/{prefix}{name}" in run.summary for name in titles)]
+    rows = []
+    for name, title in titles.items():
+        found = [run.summary.get(f"health/{prefix}{name}") for prefix in prefixes]
+        if any(value is not None for value in found):
+            rows.append([Cell(title, look="name"), *(Cell("-" if value is None else f"{value:.4g}") for value in found)])
     epoch = run.summary.get("pretrain/kept_epoch")
     note = f"Measured on embeddings of held-out images, after epoch {epoch}, whose encoder was evaluated."
-    parts: list[Part] = [Note(f"{verdict}.", ""), Table(["measure", "value"], rows, "Health"), Note(note)]
-    rows_of_metrics = [row for row in history(run) if any(key in row for key in measured)]
-    if len(rows_of_metrics) > 1:
-        parts.insert(1, Plot(svg(plots.health(rows_of_metrics, titles)), "Measures of health by epoch"))
+    parts: list[Part] = [
+        Note(f"{verdict}.", ""),
+        Table(["measure", *(PREFIXES[prefix] for prefix in prefixes)], rows, "Health"),
+        Note(note),
+    ]
+    measured = [row for row in history(run) if any(f"health/{name}" in row for name in titles)]
+    if len(measured) > 1:
+        figure = plots.health(measured, titles)
+        figure.suptitle("")
+        parts.insert(1, Plot(svg(figure), "Measures of health by epoch"))
     return Section("health", "Did pretraining work?", parts)
-
-
-_OF = {"": "", "projection_": ", of the projection"}

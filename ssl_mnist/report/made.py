@@ -20,4 +20,4 @@ def section(run: Run) -> Section:
         "W&B": " / ".join(str((record.get("wandb") or {}).get(key)) for key in ("entity", "project", "id") if record.get("wandb")),
     }
     rows = [[Cell(name), Cell(text)] for name, text in facts.items() if text]
-    return Section("made", "Machine and versions", [Table(["", ""], rows, "Machine and versions", sortable=False, look="plain")])
+    return Section("made", "Machine and versions", [Table([], rows, "Machine and versions", sortable=False, look="plain")])

@@ -12,12 +12,12 @@ from ssl_mnist.plots import Point, label_curves
 
 
 def section(comparison: Comparison) -> Section | None:
-    parts = label_parts(comparison)
+    parts = label_parts(comparison, list(comparison.groups))
     return Section("labels", "How few labels suffice", parts) if parts else None
 
 
-def label_parts(comparison: Comparison) -> list[Part]:
-    """Nothing where no run has probes with few labels."""
+def label_parts(comparison: Comparison, order: list[str]) -> list[Part]:
+    """Nothing where no run has probes with few labels. order: all configurations of the page, by which each has its colour."""
     groups, note = plot.drawn(comparison.groups, comparison.ranking)
     own = panels(groups, comparison.split)
     if not own:
@@ -26,7 +26,7 @@ def label_parts(comparison: Comparison) -> list[Part]:
     plots = {}
     for way, lines in found.items():
         figure = plot.new_figure("labelled images", f"{comparison.split} accuracy, %", 320)
-        _draw(figure, lines)
+        _draw(figure, lines, order)
         dash(figure)
         plots[way] = plot.plot(figure, plot.NARROW if len(found) > 1 else plot.WIDE)
     note += (
@@ -56,9 +56,9 @@ def _over_seeds(points: list[Point]) -> Point:
     return Point(points[0].num, over.mean, over.half_width)
 
 
-def _draw(figure: go.Figure, lines: dict[str, list[Point]]) -> None:
-    """Add a line a configuration to a figure whose axes are named; accuracies in percent."""
-    for i, (name, points) in enumerate(lines.items()):
+def _draw(figure: go.Figure, lines: dict[str, list[Point]], order: list[str]) -> None:
+    """Add a line a configuration, and one a reference, to a figure whose axes are named; accuracies in percent."""
+    for name, points in lines.items():
         bars = [0 if point.half_width != point.half_width else 100 * point.half_width for point in points]  # nan: a single draw
         figure.add_scatter(
             x=[point.num for point in points],
@@ -66,7 +66,7 @@ def _draw(figure: go.Figure, lines: dict[str, list[Point]]) -> None:
             error_y={"type": "data", "array": bars, "thickness": 1},
             name=plot.text(name),
             mode="lines+markers",
-            line=plot.line(i),
+            line=plot.line(order.index(name)) if name in order else None,
         )
     ticks = sorted({point.num for points in lines.values() for point in points})
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{num:,}" for num in ticks])

@@ -12,8 +12,7 @@ from ssl_mnist.compare.runs import Run
 from ssl_mnist.pages import Plot
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999"]
-# From the ninth configuration on the colours come again, with other dashes, markers or hatchings.
-DASHES, HATCHINGS = ["solid", "dash", "dot", "dashdot"], ["", "/", "x", "."]
+DASHES = ["solid", "dash", "dot", "dashdot"]  # and markers' shapes: from the ninth configuration on the colours come again
 MAX_CURVES = 60  # so that a page of 500 runs stays small
 MAX_LEGEND = 20
 WIDE, NARROW = 1100, 340  # CSS pixels of a plot by itself, and of one of several panels
@@ -70,10 +69,6 @@ def colour(i: int) -> dict[str, Any]:
 
 def line(i: int) -> dict[str, Any]:
     return colour(i) | {"dash": DASHES[i // len(COLOURS) % len(DASHES)]}
-
-
-def bar(i: int) -> dict[str, Any]:
-    return colour(i) | {"pattern": {"shape": HATCHINGS[i // len(COLOURS) % len(HATCHINGS)]}}
 
 
 def drawn(groups: dict[str, list[Run]], ranking: list[str]) -> tuple[dict[str, list[Run]], str]:

@@ -7,12 +7,12 @@ from ssl_mnist.pages import Note, Panels, Part, Section
 
 
 def section(comparison: Comparison) -> Section | None:
-    parts = robustness_parts(comparison)
+    parts = robustness_parts(comparison, list(comparison.groups))
     return Section("robustness", "Corrupted images", parts) if parts else None
 
 
-def robustness_parts(comparison: Comparison) -> list[Part]:
-    """Nothing where no run was evaluated on corrupted images."""
+def robustness_parts(comparison: Comparison, order: list[str]) -> list[Part]:
+    """Nothing where no run was evaluated on corrupted images. order: all configurations of the page, by which each has its colour."""
     groups, note = plot.drawn(comparison.groups, comparison.ranking)
     found = corrupted(groups)
     if found is None:
@@ -21,7 +21,7 @@ def robustness_parts(comparison: Comparison) -> list[Part]:
     for name, panel in found.panels.items():
         figure = plot.new_figure(panel.strength, f"{found.split} accuracy, %", 300)
         for configuration, values in panel.lines.items():
-            line = plot.line(list(groups).index(configuration))
+            line = plot.line(order.index(configuration))
             figure.add_scatter(x=panel.ticks, y=values, name=plot.text(configuration), mode="lines+markers", line=line)
         if panel.untrained:
             untrained = {"color": "#888", "dash": "dash"}
