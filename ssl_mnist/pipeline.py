@@ -124,12 +124,12 @@ def _make(
     references.keep(out.files.folder)
     if not settings["checkpoint"]["keep"]:
         out.checkpoints.remove()
-    _report(out.files.folder)
+    write_report(out.files.folder)
     out.console.say(f"folder  {shown(out.files.folder)}")
     return summary
 
 
-def _report(folder: Path) -> None:
+def write_report(folder: Path) -> None:
     """Write the run's own page. One that fails is a warning: the scores stand already."""
     from ssl_mnist import report
 

@@ -15,7 +15,7 @@ from typing import Any
 from ssl_mnist import config
 from ssl_mnist.console import say, score_table, shown
 from ssl_mnist.errors import UserError, explain
-from ssl_mnist.files import ENCODER, EVALUATION, RUN, atomic_write, read_json, run_folders
+from ssl_mnist.files import ENCODER, EVALUATION, RUN, SUMMARY, atomic_write, read_json, run_folders
 
 PLACES = ("data.root=", "data.path=", "data.cache=")  # overrides that name the same data elsewhere
 
@@ -69,7 +69,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     from ssl_mnist.build import fitting, fitting_studies, make_dataset, make_evaluation, read_others
     from ssl_mnist.checkpoint import encoder_hash, load_encoder
     from ssl_mnist.evaluate.protocol import applicable
-    from ssl_mnist.pipeline import draw, environment, probe
+    from ssl_mnist.pipeline import draw, environment, probe, write_report
     from ssl_mnist.record import now
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.threads import choose_threads
@@ -126,6 +126,8 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     draw(evaluation.figures.items(), lambda name, figure: _save(figures / f"{name}.png", figure))
     if figures.is_dir():
         say(f"figures {shown(figures)}")
+    if made_from and (folder / SUMMARY).is_file():
+        write_report(folder)
     _track(folder, made_from, settings, target.stem, evaluation.scores)
     say(f"file    {shown(target)}")
     return target
