@@ -197,9 +197,9 @@ def test_nothing_from_a_runs_files_becomes_a_tag(tmp_path):
     about = {f"{split}/linear_accuracy": {"title": EVIL, "higher_is_better": True} for split in ("test", "val")}
     changes = {"data/source": EVIL, "data/classes": [EVIL] * 10, "scores": about, "warnings": [EVIL], "machine/processor": EVIL,
                "versions/ssl_mnist": EVIL, "health/verdict": EVIL, "health/measures": {"rank": EVIL}, "health/rank": 1.0}  # fmt: skip
-    record = {"overrides": [f"x={EVIL}"], "command": EVIL, "started": EVIL, "host": EVIL, "platform": EVIL, "git": {"commit": EVIL},
+    record = {"command": EVIL, "started": EVIL, "host": EVIL, "platform": EVIL, "git": {"commit": EVIL},
               "choices": {"method": EVIL, EVIL: EVIL}, "settings": {"seed": 0, EVIL: EVIL}, "wandb": {"id": EVIL}}  # fmt: skip
-    folder = finished_run(tmp_path / EVIL.replace("/", ""), "0", ["seed=0"], 0.9, record=record, **changes)
+    folder = finished_run(tmp_path / EVIL, "0", [f"x={EVIL}"], 0.9, record=record, **changes)
     rows = [{"epoch": i, "pretrain/loss": 1.0, f"pretrain/{EVIL}": 2.0, "health/rank": 3.0} for i in range(3)]
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "figures" / "a b#?.png").write_bytes(PNG)
@@ -222,8 +222,8 @@ def test_a_run_that_did_not_read_test_says_how_to(tmp_path):
 
 
 def test_the_command_of_a_sweeps_job_makes_that_run_alone(tmp_path):
-    record = {"command": "python -m ssl_mnist --config-dir my -m method=a,b", "sweep": "s"}
-    record["choices"] = {"method": "simclr", "experiment": "mine"}
+    choices = {"method": "simclr", "experiment": "mine"}
+    record = {"command": "python -m ssl_mnist --config-dir my -m method=a,b", "choices": choices}
     report.write(folder := finished_run(tmp_path, "0", ["experiment=mine", "method=simclr", "x='a b'"], 0.9, record=record))
     words = "python -m ssl_mnist --config-dir my experiment=mine method=simclr 'x='\"'\"'a b'\"'\"'' hydra.mode=RUN"
     assert words in Page((folder / "report.html").read_text()).text
@@ -290,7 +290,7 @@ def test_evaluations_made_afterwards_are_sections_of_their_own(four_runs, tmp_pa
     evaluated(four_runs[0], "quick", 0.7)
     write(tmp_path)
     page = check((tmp_path / "comparison.html").read_text())
-    section = page.text[page.text.index("Evaluated afterwards: few-labels", 5000) :]
+    section = page.text[page.text.rindex("Evaluated afterwards: few-labels") :]
     assert "60.00 and 60.00" in section and "50.00 and 50.00" not in page.text and "4 of 4 runs" in section and "2026-02-02" in section
     assert "How few labels suffice" in section and "1 of 4 runs, evaluated after their end, on 2026-02-01. Without simclr" in page.text
     report.write(four_runs[0])

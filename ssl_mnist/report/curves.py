@@ -18,7 +18,7 @@ def section(run: Run) -> Section | None:
     for name, figure in plots.of_training(rows).items():
         title = figure.get_suptitle()
         figure.suptitle("")  # it stands above the panel
-        drawn[title] = Plot(svg(figure), name.replace("_", " "))
+        drawn[title] = Plot(svg(figure, name), name.replace("_", " "))
     note = Note("From metrics.jsonl: a point is the mean since the point before it.")
     return Section("curves", "Training", [Panels(drawn), note]) if drawn else None
 

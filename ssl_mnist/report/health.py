@@ -32,5 +32,5 @@ def section(run: Run) -> Section | None:
     if len(measured) > 1:
         figure = plots.health(measured, titles)
         figure.suptitle("")
-        parts.insert(1, Plot(svg(figure), "Measures of health by epoch"))
+        parts.insert(1, Plot(svg(figure, "health"), "Measures of health by epoch"))
     return Section("health", "Did pretraining work?", parts)

@@ -30,7 +30,7 @@ def robustness_parts(comparison: Comparison, order: list[str]) -> list[Part]:
         plots[name.replace("_", " ")] = plot.plot(figure, plot.NARROW)
     note = (
         f"{note}Means over seeds, by the {found.title}; the left end of a line is the accuracy on the same images as they are. "
-        "The dashed line is the untrained encoder."
+        "The grey dashed line is the untrained encoder."
     )
     if found.left_out:
         note += f" Without {', '.join(found.left_out[:10])}: not evaluated on these corruptions, on the same data."

@@ -22,7 +22,7 @@ def section(comparison: Comparison) -> Section:
 
 def _links(run: Run) -> list[Link]:
     found = [Link(f"seed {run.seed}", address(run))]
-    for name, text in {REPORT: "report", EXPLORER: "explorer"}.items():
+    for name, text in {REPORT: "its report", EXPLORER: "its explorer"}.items():
         if (run.folder / name).is_file():
             found.append(Link(text, f"{address(run)}{name}"))
     return found
