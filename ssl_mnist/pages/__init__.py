@@ -1,5 +1,6 @@
 """HTML pages: what they show as plain data, and the Jinja2 templates that draw it. A page is one file that needs no network."""
 
+from ssl_mnist.pages.chart import Chart, Line
 from ssl_mnist.pages.environment import render
 from ssl_mnist.pages.parts import (
     Cell,
@@ -19,6 +20,6 @@ from ssl_mnist.pages.parts import (
 )
 
 __all__ = [
-    "Cell", "Command", "Details", "Heading", "Items", "Link", "Note", "Panels", "Part", "Picture", "Pictures", "Plot", "Section", "Table",
-    "render",
+    "Cell", "Chart", "Command", "Details", "Heading", "Items", "Line", "Link", "Note", "Panels", "Part", "Picture", "Pictures", "Plot",
+    "Section", "Table", "render",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
-"""What pages are made of, as plain data. `templates/parts.html` holds a macro for each class; its `kind` names the macro.
+"""What pages are made of, as plain data. `templates/parts.html` draws each by its `kind`.
 
 All texts are plain: the templates escape them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -88,7 +88,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing: SVG, or HTML and script as plotly writes it."""
+    """An interactive plot, in the HTML and script that plotly writes."""
 
     kind: ClassVar[str] = "plot"
     markup: Markup
@@ -97,10 +97,10 @@ class Plot:
 
 @dataclass(frozen=True)
 class Panels:
-    """Plots side by side, each with its title; one alone takes the whole width."""
+    """Plots or charts side by side, each with its title; one alone takes the whole width."""
 
     kind: ClassVar[str] = "panels"
-    plots: dict[str, Plot]
+    plots: Mapping[str, Part]
 
 
 class Picture(NamedTuple):

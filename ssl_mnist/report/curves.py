@@ -1,28 +1,29 @@
-"""What training logged, as curves: light SVG drawn from metrics.jsonl."""
+"""What training logged: a panel a term, from metrics.jsonl."""
 
 import math
 
-from ssl_mnist import plots
 from ssl_mnist.compare.runs import Run, is_finite
-from ssl_mnist.pages import Note, Panels, Plot, Section
-from ssl_mnist.pages.svg import svg
+from ssl_mnist.pages import Chart, Line, Note, Panels, Section
 
-MAX_ROWS = 400  # of metrics; of more, every second, third, ... is drawn
+MAX_POINTS = 400  # of a curve; of more, every second, third, ... is drawn
+LEFT_OUT = ("images_per_second", "epoch_loss")
+TITLES = {"lr": "learning rate"}
 
 
 def section(run: Run) -> Section | None:
     """None where nothing was trained."""
-    rows = history(run)
-    rows = rows[:: math.ceil(len(rows) / MAX_ROWS) or 1]
-    drawn = {}
-    for name, figure in plots.of_training(rows).items():
-        title = figure.get_suptitle()
-        figure.suptitle("")  # it stands above the panel
-        drawn[title] = Plot(svg(figure, name), name.replace("_", " "))
-    note = Note("From metrics.jsonl: a point is the mean since the point before it.")
-    return Section("curves", "Training", [Panels(drawn), note]) if drawn else None
+    keys = dict.fromkeys(key for row in run.history for key in row if key.startswith("pretrain/"))
+    panels = {}
+    for key in keys:
+        term, points = key.removeprefix("pretrain/"), curve(run, key)
+        if points and term not in LEFT_OUT:
+            title = TITLES.get(term, term.replace("_", " "))
+            panels[title] = Chart([Line(title, points)], f"{title} by epoch")
+    note = Note("A point is the mean since the point before it. The axes do not begin at 0.")
+    return Section("curves", "Training", [Panels(panels), note]) if panels else None
 
 
-def history(run: Run) -> list[dict[str, float]]:
-    """The rows of metrics.jsonl that name their epoch, with their numbers alone."""
-    return [{key: value for key, value in row.items() if is_finite(value)} for row in run.history if is_finite(row.get("epoch"))]
+def curve(run: Run, key: str) -> list[tuple[float, float]]:
+    """(epoch, value) of the rows of metrics.jsonl that hold both as numbers."""
+    points = [(row["epoch"], row[key]) for row in run.history if is_finite(row.get("epoch")) and is_finite(row.get(key))]
+    return points[:: math.ceil(len(points) / MAX_POINTS) or 1]
