@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import sys
 import time
-import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -54,6 +53,8 @@ def address(path: Path) -> str:
 
 def show_page(path: Path, open_it: bool) -> None:
     """Say where a page is, and open it in the browser, if there is one."""
+    import webbrowser
+
     say(f"page    {address(path)}")
     if open_it and not webbrowser.open(address(path)):
         say("        no browser was found that opens it")
