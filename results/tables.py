@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from ssl_mnist.compare.errors import Errors, mean, pairs_table
 from ssl_mnist.compare.predictions import Predictions
-from ssl_mnist.compare.statistics import against_published, compare_pairs, estimate, percent, sampling_error
+from ssl_mnist.compare.statistics import against_published, compare_pairs
 from ssl_mnist.data.mnist import REBUILT_NOTE
+from ssl_mnist.intervals import estimate, percent, sampling_error
 
 HERE = Path(__file__).resolve().parent
 DOCUMENTS = [HERE.parent / "README.md", HERE.parent / "docs" / "results.md"]

@@ -99,7 +99,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     for signum in SIGNALS:
         signal.signal(signum, stop_now)
-    Folders.sweep, Folders.created, Folders.postponed = None, (), []
+    Folders.sweep, Folders.open_page, Folders.created, Folders.postponed = None, False, (), []
     try:
         if "hydra/launcher=submitit_slurm" in arguments and not shutil.which("srun"):
             raise UserError("hydra/launcher=submitit_slurm needs SLURM, and there is no srun here; submitit_local runs on this machine")

@@ -58,17 +58,18 @@ CHOICES = {
 }
 # Settings that change no score. `device`, `precision` and the data's place enter an identity as what they became.
 NO_RESULT = (
-    *("tracking", "checkpoint", "compare", "allow_targets", "choices", "overrides", "objective"),
+    *("tracking", "checkpoint", "compare", "allow_targets", "choices", "overrides", "objective", "open"),
     *("device", "devices", "precision", "threads", "pretrain.log_every", "evaluation.cache", "evaluation.num_points"),
     *("health.num_pairs", "health.stop_on_collapse"),
     *("data._target_", "data.root", "data.fallback", "data.path", "data.cache", "data.device_limit_gb", "data.allow_broken", "data.known"),
 )
 # Code that makes no result: what reads, draws, sends or says it.
 NO_RESULT_CODE = (
-    *("compare/", "export/", "api.py", "claim.py", "cli.py", "config.py", "console.py", "error_plots.py", "errors.py", "estimator.py"),
-    *("figures.py", "files.py", "jobs.py", "label_curves.py", "plots.py", "record.py", "references.py", "tracking.py"),
-    *("__init__.py", "__main__.py", "data/convert.py", "evaluate/__main__.py", "evaluate/errors.py", "evaluate/layers.py"),
-    *("evaluate/kept.py", "evaluate/project.py", "training/launch.py", "training/state.py", "training/stops.py"),
+    *("compare/", "explore/", "export/", "pages/", "plots/", "report/", "api.py", "claim.py", "cli.py", "config.py", "console.py"),
+    *("errors.py", "estimator.py", "figures.py", "files.py", "intervals.py", "jobs.py", "record.py", "references.py", "search.py"),
+    *("tracking.py", "__init__.py", "__main__.py", "data/convert.py", "evaluate/__main__.py", "evaluate/errors.py"),
+    *("evaluate/layers.py", "evaluate/kept.py", "evaluate/project.py"),
+    *("training/launch.py", "training/state.py", "training/stops.py"),
 )
 
 _composing = threading.Lock()  # Hydra's state is the process's
@@ -150,7 +151,7 @@ def check(settings: Mapping[str, Any]) -> None:
         if not isinstance(settings[key], dict):
             raise UserError(f"{key} holds settings of its own, such as {key}.{next(iter(known[key]))}, and cannot be {settings[key]!r}")
         _check_keys(key, settings[key], known[key])
-    for key, kind in {"seed": int, "devices": int, "objective": str}.items():
+    for key, kind in {"seed": int, "devices": int, "objective": str, "open": bool}.items():
         if type(settings[key]) is not kind:
             raise UserError(f"{key} must be {_words(kind)} like {known[key]}, got {settings[key]!r}")
     for key, value in flat(settings).items():

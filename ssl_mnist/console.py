@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 SPLITS = ("val", "test")
@@ -43,6 +44,20 @@ def standing(place: str) -> None:
 def shown(path: str | os.PathLike) -> str:
     """A path as the user can paste it where they stand."""
     return os.path.relpath(path, _place)
+
+
+def address(path: Path) -> str:
+    """A file's, as terminals make a link of it and browsers open it: file://, percent-encoded."""
+    return path.absolute().as_uri()
+
+
+def show_page(path: Path, open_it: bool) -> None:
+    """Say where a page is, and open it in the browser, if there is one."""
+    import webbrowser
+
+    say(f"page    {address(path)}")
+    if open_it and not webbrowser.open(address(path)):
+        say("        no browser was found that opens it")
 
 
 def _silence(stream: TextIO) -> None:

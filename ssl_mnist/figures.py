@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ssl_mnist import data, error_plots, plots
+from ssl_mnist import data, plots
 from ssl_mnist.evaluate.errors import confused_pairs, furthest
 from ssl_mnist.evaluate.health import MEASURES, latest
 from ssl_mnist.evaluate.project import nearest, project
@@ -71,17 +71,15 @@ def figures_of(
         far = furthest(evaluation.embeddings, shown.labels, evaluation.bank, dataset.train.labels, len(classes), 24)
         own, nearer = ([classes[k] for k in labels.tolist()] for labels in (shown.labels[far.images], far.nearest))
         images = data.as_float(shown.images[far.images])
-        figures = {"furthest_from_class": error_plots.furthest(images, own, nearer, far.distances.tolist(), split)}
+        figures = {"furthest_from_class": plots.furthest(images, own, nearer, far.distances.tolist(), split)}
         found = confused_pairs(shown.labels, evaluation.predicted, 8)
         if found:
             title = f"Most confused classes of {split}, {scores['scores'][f'{split}/' + scores['primary'] + '_accuracy']['title']}"
             pairs = [
-                error_plots.Pair(
-                    classes[pair.true], classes[pair.predicted], len(pair.images), data.as_float(shown.images[pair.images[:10]])
-                )
+                plots.Pair(classes[pair.true], classes[pair.predicted], len(pair.images), data.as_float(shown.images[pair.images[:10]]))
                 for pair in found
             ]
-            figures["most_confused"] = error_plots.most_confused(pairs, title)
+            figures["most_confused"] = plots.most_confused(pairs, title)
         return figures
 
     if classes is not None:

@@ -13,7 +13,8 @@ from ssl_mnist.errors import UserError
 RUN, SUMMARY, METRICS, ENCODER, ERROR, LOCK = "run.json", "summary.json", "metrics.jsonl", "encoder.pt", "error.txt", "run.lock"
 CHECKPOINTS, ALIVE, PREDICTIONS, REPRESENTATIONS = "checkpoints", "run.alive", "predictions.json", "representations.npz"
 SAFETENSORS = "model.safetensors"
-RESULTS = (SUMMARY, METRICS, ENCODER, PREDICTIONS, REPRESENTATIONS, ERROR)
+REPORT, EXPLORER, EVALUATION = "report.html", "explore.html", "evaluation"
+RESULTS = (SUMMARY, METRICS, ENCODER, PREDICTIONS, REPRESENTATIONS, ERROR, REPORT)
 
 
 def atomic_write(path: Path, data: str | bytes) -> None:

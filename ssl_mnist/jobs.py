@@ -44,6 +44,7 @@ class Folders(Callback):
     """Knows, in the process that was started, where a run or sweep writes and which of these folders it is about to create."""
 
     sweep: Path | None = None
+    open_page: bool = False  # whether the sweep's page is, at its end
     created: tuple[Path, ...] = ()  # folders that were not there before, the deepest first
     postponed: ClassVar[list[tuple[dict[str, Any], Path]]] = []  # settings and folder of jobs that another process was running
 
@@ -64,7 +65,7 @@ class Folders(Callback):
             os.environ[SWEEP] = str(folder)
             os.environ[PARENT] = f"{socket.gethostname()} {os.getpid()}"
             folder.mkdir(parents=True, exist_ok=True)  # which a search's storage needs
-            Folders.sweep = folder
+            Folders.sweep, Folders.open_page = folder, config.get("open") is True
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         job_return.__class__ = _Quiet
@@ -319,4 +320,4 @@ def end_sweep(folder: Path) -> None:
         return
     from ssl_mnist.compare import report
 
-    report(folder)
+    report(folder, open_page=Folders.open_page)

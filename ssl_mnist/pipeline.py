@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_mnist import __version__, config, record, references
 from ssl_mnist.claim import claim, extended, superseded
-from ssl_mnist.console import Console, say, score_table, shown
+from ssl_mnist.console import Console, say, score_table, show_page, shown
 from ssl_mnist.errors import UserError
-from ssl_mnist.files import CHECKPOINTS, ENCODER, SUMMARY, read_json
+from ssl_mnist.files import CHECKPOINTS, ENCODER, REPORT, SUMMARY, read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,6 +72,7 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             console.say(f"done    already in {shown(place)}")
             ranks.agree(None)
             references.keep(place)
+            _show(place, settings, sweep)
             return read_json(place / SUMMARY)
         if sweep and (why := superseded(sweep, settings["overrides"], what)):
             console.say(f"again   {why}")
@@ -81,7 +82,9 @@ def run(settings: Mapping[str, Any], folder: str | Path, sweep: Path | None = No
             Tracker(place, settings["tracking"], about | {"id": files.wandb_id}) as tracker,
         ):
             out = _Outputs(files, tracker, _checkpoints(settings, what, place), console)
-            return _make(experiment, settings, what, threads.reason, started, out)
+            summary = _make(experiment, settings, what, threads.reason, started, out)
+        _show(place, settings, sweep)
+        return summary
 
 
 def _make(
@@ -120,8 +123,26 @@ def _make(
     references.keep(out.files.folder)
     if not settings["checkpoint"]["keep"]:
         out.checkpoints.remove()
+    write_report(out.files.folder)
     out.console.say(f"folder  {shown(out.files.folder)}")
     return summary
+
+
+def write_report(folder: Path) -> None:
+    """Write the run's own page. One that fails is a warning: the scores stand already."""
+    from ssl_mnist import report
+
+    try:
+        report.write(folder)
+    except Exception as error:
+        log.warning("WARNING report.html could not be written: %s", record.one_line(error))
+        log.debug("", exc_info=True)
+
+
+def _show(folder: Path, settings: Mapping[str, Any], sweep: Path | None) -> None:
+    """Where the run's page is; in a sweep, whose page links it, nothing."""
+    if sweep is None and (folder / REPORT).is_file():
+        show_page(folder / REPORT, settings["open"])
 
 
 def _without_effect(settings: Mapping[str, Any], experiment: "Experiment") -> Mapping[str, Any]:
@@ -349,9 +370,8 @@ def probe(
 
 def _label_curves(evaluation: "Evaluation", train_size: int) -> "dict[str, Figure]":
     from ssl_mnist import plots
-    from ssl_mnist.label_curves import label_curves
 
-    ways = label_curves(evaluation.scores | {"data/train_size": train_size}, evaluation.split)
+    ways = plots.label_curves(evaluation.scores | {"data/train_size": train_size}, evaluation.split)
     title = f"Accuracy by labels, {evaluation.split} (mean over draws, 95 % interval)"
     return {"label_efficiency": plots.label_efficiency(ways, title)} if ways else {}
 

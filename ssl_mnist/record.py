@@ -22,7 +22,19 @@ from typing import Any
 
 from ssl_mnist.claim import Held
 from ssl_mnist.errors import UserError
-from ssl_mnist.files import CHECKPOINTS, ERROR, METRICS, PREDICTIONS, REPRESENTATIONS, RUN, SUMMARY, atomic_write, atomically, read_json
+from ssl_mnist.files import (
+    CHECKPOINTS,
+    ERROR,
+    METRICS,
+    PREDICTIONS,
+    REPORT,
+    REPRESENTATIONS,
+    RUN,
+    SUMMARY,
+    atomic_write,
+    atomically,
+    read_json,
+)
 
 FORMAT = 1  # of run.json and summary.json
 
@@ -55,7 +67,7 @@ class Record:
             self._keep_summary(fewer)
         self._write()
         self.written = True
-        for name in (SUMMARY, PREDICTIONS, REPRESENTATIONS, ERROR):
+        for name in (SUMMARY, PREDICTIONS, REPRESENTATIONS, ERROR, REPORT):
             (self.folder / name).unlink(missing_ok=True)
         (self.folder / METRICS).touch()
         (self.folder / "figures").mkdir(exist_ok=True)
@@ -72,7 +84,7 @@ class Record:
 
     def end(self) -> None:
         """Note in run.json that all is done."""
-        self.content |= {"ended": _now()}
+        self.content |= {"ended": now()}
         self._write()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -161,7 +173,7 @@ def describe(settings: Mapping[str, Any], sweep: Path | None, identity: Mapping[
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "pid": os.getpid(),
-        "started": _now(),
+        "started": now(),
         "ended": None,
         "wandb": None,
     }
@@ -173,7 +185,7 @@ def _arguments(overrides: list[str]) -> list[str]:
     return sys.argv[1:] if program.stem == "ssl-mnist" or program.parent.name == "ssl_mnist" else overrides
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 

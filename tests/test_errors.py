@@ -9,7 +9,7 @@ import torch
 from conftest import TINY, command, summary_of
 from synthetic_sweep import finished_run
 
-from ssl_mnist import error_plots, plots
+from ssl_mnist import plots
 from ssl_mnist.compare import compare_runs, read, write
 from ssl_mnist.compare.__main__ import main
 from ssl_mnist.compare.errors import Errors, errors_of, mean, pairs_table
@@ -52,10 +52,10 @@ def words(figure):
 def test_a_row_a_pair_with_its_names_and_number(channels):
     long = "n01484850 great white shark, white shark, man-eater"
     pairs = [
-        error_plots.Pair("4", "9", 1_212, torch.rand(10, channels, 8, 8)),
-        error_plots.Pair(long, "9", 1, torch.rand(1, channels, 8, 8)),
+        plots.Pair("4", "9", 1_212, torch.rand(10, channels, 8, 8)),
+        plots.Pair(long, "9", 1, torch.rand(1, channels, 8, 8)),
     ]
-    figure = error_plots.most_confused(pairs, "title")
+    figure = plots.most_confused(pairs, "title")
     first, second = (" ".join(text.split()) for text in words(figure))
     assert first == "4 taken for 9, 1,212 times" and second.startswith("n01484850 great white") and second.endswith("… taken for 9, once")
     assert len(figure.axes[0].images) == 11
@@ -64,7 +64,7 @@ def test_a_row_a_pair_with_its_names_and_number(channels):
 
 
 def test_images_nearer_to_another_class_are_red():
-    figure = error_plots.furthest(torch.rand(9, 1, 8, 8), ["cat"] * 9, ["cat", "dog", *["cat"] * 7], [0.5] * 9, "val")
+    figure = plots.furthest(torch.rand(9, 1, 8, 8), ["cat"] * 9, ["cat", "dog", *["cat"] * 7], [0.5] * 9, "val")
     assert words(figure)[:2] == ["0.50 cat", "0.50 cat (dog?)"]
     assert [text.get_color() for text in figure.axes[0].texts][:3] == ["black", "#C00000", "black"]
 

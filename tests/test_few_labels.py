@@ -19,7 +19,7 @@ from ssl_mnist.evaluate.finetune import Classifier, layer_groups, lr_factor
 from ssl_mnist.evaluate.fixmatch import Consistency
 from ssl_mnist.evaluate.label_spreading import normalised_graph, spread
 from ssl_mnist.evaluate.protocol import applicable
-from ssl_mnist.label_curves import Point, label_curves
+from ssl_mnist.plots import Point, label_curves
 
 SHORT = [f"evaluation.{name}.{setting}" for name in ("finetune", "scratch") for setting in ("steps=6", "batch_size=8", "epochs=0")]
 WAYS = ("few_labels", "few_labels_knn", "label_spreading", "finetune", "scratch", "fixmatch")

@@ -14,6 +14,7 @@ from matplotlib.text import Annotation, Text
 
 from ssl_mnist import plots
 from ssl_mnist.evaluate.project import Projection
+from ssl_mnist.intervals import wilson
 
 DIGITS = [str(digit) for digit in range(10)]
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -210,7 +211,7 @@ def test_the_interval_is_wilsons(right, count):
     z, p = 1.959963984540054, right / count
     middle = (p + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
-    assert plots.wilson(p, count) == pytest.approx((middle - half, middle + half), abs=1e-9)
+    assert wilson(p, count) == pytest.approx((middle - half, middle + half), abs=1e-9)
 
 
 def test_per_class_bars_their_intervals_and_an_axis_that_says_where_it_begins():
@@ -218,12 +219,12 @@ def test_per_class_bars_their_intervals_and_an_axis_that_says_where_it_begins():
     (axes,) = figure.axes
     assert [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches] == [(0, 0.9), (1, 1.0)]
     bars = axes.containers[1].lines[2][0].get_segments()
-    np.testing.assert_allclose([segment[:, 1] for segment in bars], [plots.wilson(0.9, 100), plots.wilson(1.0, 50)])
+    np.testing.assert_allclose([segment[:, 1] for segment in bars], [wilson(0.9, 100), wilson(1.0, 50)])
     assert [text.get_text() for text in axes.texts] == ["90.0", "100.0"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
     assert axes.get_legend().get_texts()[0].get_text() == "mean of the classes: 95.0 %"
     start = axes.get_ylim()[0]
-    assert 0.7 < start < plots.wilson(0.9, 100)[0]
+    assert 0.7 < start < wilson(0.9, 100)[0]
     assert " ".join(axes.get_ylabel().split()) == f"accuracy, with 95 % interval (axis begins at {100 * start:.0f} %)"
 
     (axes,) = plots.per_class_accuracy([0.3, 1.0], [100, 50], ["a", "b"], "title").axes

@@ -81,13 +81,13 @@ def test_the_tree_names_every_file_and_no_other():
     """The tree in docs/architecture.md: every Python file of the package but the rooms' __init__.py, each in its room."""
     text = (REPOSITORY / "docs" / "architecture.md").read_text()
     tree = text[text.index("    ssl_mnist/\n") : text.index("    conf/ ")]
-    drawn, room = set(), ""
+    drawn, rooms = set(), {4: ""}  # by the indent of what is in them
     for line in tree.splitlines()[1:]:
         indent, name = len(line) - len(line.lstrip()), line.split()[0]
         if name.endswith("/"):
-            room = name
+            rooms[indent] = f"{rooms[indent - 2]}{name}"
         else:
-            drawn.add((room if indent == 8 else "") + name)
+            drawn.add(f"{rooms[indent - 2]}{name}")
     package = REPOSITORY / "ssl_mnist"
     files = {str(path.relative_to(package)) for path in package.rglob("*.py")}
     assert drawn == {name for name in files if not name.endswith("/__init__.py")}

@@ -17,8 +17,8 @@ from synthetic_sweep import finished_run
 from ssl_mnist import compose, load_encoder, references
 from ssl_mnist.checkpoint import save_encoder
 from ssl_mnist.compare import read, report
-from ssl_mnist.compare.page import _few_labels
 from ssl_mnist.compare.references import References, find, names
+from ssl_mnist.compare.sections.labels import section as label_section
 from ssl_mnist.data import Split
 from ssl_mnist.data.stored import Stored
 from ssl_mnist.encoders import MLP, PCA, Pixels, fixed
@@ -311,9 +311,10 @@ def test_curves_of_label_budgets_have_dashed_lines_of_the_references(tmp_path):
     method_job(tmp_path / "sweep", "simclr", summary=budgets("spreading"))
     reference(tmp_path / "made", "pca", summary=budgets("spreading", "tuning"))
     comparison, _ = report(tmp_path / "sweep")
-    section = _few_labels(comparison)
-    assert section.count('"name":"pca (reference)"') == section.count('"name":"simclr"') == 1 and '"dash":"dash"' in section
-    assert "<h3>spreading</h3>" in section and "tuning" not in section
+    (panels, _) = label_section(comparison).parts
+    assert list(panels.plots) == ["spreading"]
+    drawn = panels.plots["spreading"].markup
+    assert drawn.count('"name":"pca (reference)"') == drawn.count('"name":"simclr"') == 1 and '"dash":"dash"' in drawn
 
 
 def test_references_can_be_left_out(methods, tmp_path, capsys):

@@ -15,7 +15,6 @@ from ssl_mnist import compose, config, plots
 from ssl_mnist.build import build, make_evaluation, read_others
 from ssl_mnist.checkpoint import load_encoder
 from ssl_mnist.compare import compare_runs, read
-from ssl_mnist.compare.statistics import sampling_error
 from ssl_mnist.console import score_table
 from ssl_mnist.data import Dataset, Split
 from ssl_mnist.errors import UserError
@@ -27,6 +26,7 @@ from ssl_mnist.evaluate.linear import Linear
 from ssl_mnist.evaluate.robustness import accuracies, mean_corruption_error
 from ssl_mnist.evaluate.study import Case, before_training
 from ssl_mnist.evaluate.transfer import Transfer, suited
+from ssl_mnist.intervals import sampling_error
 from ssl_mnist.pipeline import run
 
 NONE = [Noise([0]), Blur([0]), Shift([0]), Rotation([0]), Scale([1]), Stroke([0]), Occlusion([0]), Contrast([1])]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssl_mnist.compare.statistics import against_published, compare_pairs, corrected_p, estimate, sampling_error, sign_flip_p
-from ssl_mnist.plots import wilson
+from ssl_mnist.compare.statistics import against_published, compare_pairs, corrected_p, sign_flip_p
+from ssl_mnist.intervals import estimate, sampling_error, wilson
 
 NUM = 2_000  # simulations
 LOW, HIGH = stats.binom.interval(0.998, NUM, 0.95)

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from ssl_mnist.compare import against_published, sampling_error
-from ssl_mnist.compare.statistics import compare, estimate, seeds_needed, sign_flip_p
+from ssl_mnist.compare.statistics import compare, seeds_needed, sign_flip_p
+from ssl_mnist.intervals import estimate
 
 
 def by_seed(values):

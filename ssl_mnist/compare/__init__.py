@@ -2,7 +2,8 @@
 
 from ssl_mnist.compare.report import Comparison, compare_runs, report, write
 from ssl_mnist.compare.runs import Job, Run, Sweep, configurations, read
-from ssl_mnist.compare.statistics import against_published, sampling_error
+from ssl_mnist.compare.statistics import against_published
+from ssl_mnist.intervals import sampling_error
 
 __all__ = [
     "Comparison", "Job", "Run", "Sweep", "against_published", "compare_runs", "configurations", "read", "report", "sampling_error", "write",

@@ -8,8 +8,8 @@ from itertools import combinations
 from ssl_mnist.compare.predictions import Predictions
 from ssl_mnist.compare.report import Comparison
 from ssl_mnist.compare.runs import Run
-from ssl_mnist.compare.statistics import estimate
 from ssl_mnist.errors import UserError
+from ssl_mnist.intervals import estimate
 
 MAX_CONFIGURATIONS, MAX_PAIRS = 15, 15
 

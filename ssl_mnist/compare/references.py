@@ -191,7 +191,7 @@ def _code_and_versions(parts: Mapping[str, Any], kept: Run) -> dict[str, dict[st
 
 def _command(run: Run, methods: list[str]) -> str:
     """The command that makes references for a run: with its data, encoder, evaluation and, for those that train, its recipe."""
-    flags, words = _flags(run), _words(run)
+    flags, words = config_flags(run), _words(run)
     if not flags:
         words = _completed(words, run)
     experiments = [*_experiments(run), "references"]
@@ -201,7 +201,7 @@ def _command(run: Run, methods: list[str]) -> str:
     return shlex.join(["python", "-m", "ssl_mnist", *flags, *words])
 
 
-def _flags(run: Run) -> list[str]:
+def config_flags(run: Run) -> list[str]:
     """Hydra's flags that say where settings come from, as in --config-dir <folder>."""
     names = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
     try:

@@ -16,9 +16,10 @@ from typing import Any
 
 from ssl_mnist.compare.references import References, find, kind
 from ssl_mnist.compare.runs import COSTS, Run, Sweep, configurations, differing_settings, read, swept
-from ssl_mnist.compare.statistics import Verdict, compare_pairs, estimate, percent, sampling_error
-from ssl_mnist.console import say, shown
+from ssl_mnist.compare.statistics import Verdict, compare_pairs
+from ssl_mnist.console import say, show_page, shown
 from ssl_mnist.files import atomic_write, check_comparison
+from ssl_mnist.intervals import estimate, percent, sampling_error
 from ssl_mnist.tracking import sync_line
 
 MAX_ALL_PAIRS = 15  # configurations; beyond it each is compared with the best alone
@@ -166,8 +167,9 @@ def num_images(run: Run, split: str, score: Score | None = None) -> int | None:
     return (score and score.num_images) or run.summary.get(f"data/{split}_size")
 
 
-def compare_runs(sweep: Sweep) -> Comparison:
-    groups, keys = configurations(sweep.runs), swept(sweep.runs)
+def compare_runs(sweep: Sweep, groups: dict[str, list[Run]] | None = None) -> Comparison:
+    """groups: the sweep's runs by configuration; by default what differs between them names these."""
+    groups, keys = groups or configurations(sweep.runs), swept(sweep.runs)
     scores: dict[str, Score] = {}
     for run in sweep.runs:
         for key, about in run.summary["scores"].items():
@@ -313,8 +315,11 @@ def _seconds(row: dict[str, Any]) -> str:
     return f"{row['seconds mean']:.1f}" if "seconds mean" in row else "-"
 
 
-def report(folder: Path, references: bool = True) -> tuple[Comparison, list[str]]:
-    """`write`, and print what it found. Returns the comparison, and which files could not be written and why."""
+def report(folder: Path, references: bool = True, open_page: bool = False) -> tuple[Comparison, list[str]]:
+    """`write`, and print what it found. Returns the comparison, and which files could not be written and why.
+
+    open_page: in the browser.
+    """
     comparison, unwritten = write(folder, references)
     sweep = comparison.sweep
     say(f"\n{comparison.answer}.")
@@ -329,7 +334,7 @@ def report(folder: Path, references: bool = True) -> tuple[Comparison, list[str]
     if sweep.killed:
         say(f"stopped {len(sweep.killed)} before they finished: {_few([job.name for job in sweep.killed])}")
     if not any(line.startswith("comparison.html") for line in unwritten):
-        say(f"page    {folder / 'comparison.html'}")
+        show_page(folder / "comparison.html", open_page)
     offline = sorted(path for place in sweep.places for path in place.glob("wandb/offline-run-*") if not any(path.glob("*.synced")))
     if offline:
         say(f"W&B     to upload: {sync_line(offline)}")

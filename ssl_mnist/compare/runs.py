@@ -1,7 +1,7 @@
 """A sweep's runs, read from their folders: what was swept, what came out, what went wrong.
 
-Of a run only run.json, metrics.jsonl, summary.json, predictions.json and error.txt are read. A file that cannot be used costs its own job
-alone, or what it holds, and a warning names it.
+Of a run only run.json, metrics.jsonl, summary.json, predictions.json, evaluation/*.json and error.txt are read. A file that cannot be
+used costs its own job alone, or what it holds, and a warning names it.
 """
 
 import json
@@ -9,14 +9,14 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ssl_mnist.claim import is_locked, parts_difference
 from ssl_mnist.compare.predictions import Predictions, read_predictions
 from ssl_mnist.errors import UserError
-from ssl_mnist.files import ERROR, METRICS, PREDICTIONS, RUN, SUMMARY
+from ssl_mnist.files import ERROR, EVALUATION, METRICS, PREDICTIONS, RUN, SUMMARY
 
 # What was measured beside the scores: key of the summary -> title, and whether higher is better (None: neither).
 COSTS: dict[str, tuple[str, bool | None]] = {
@@ -44,6 +44,7 @@ class Run:
     summary: dict[str, Any]
     history: list[dict[str, Any]]
     predictions: Predictions | None = None  # of the first probe, where they were written
+    evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)  # made afterwards: summaries by name, the newest of each
 
     @property
     def method(self) -> str:
@@ -104,7 +105,8 @@ def read(folder: Path) -> Sweep:
                 continue
             history = _rows(path / METRICS, f"{_shown(place)}/{METRICS}", warnings)
             predictions = _predictions(path / PREDICTIONS, f"{_shown(place)}/{PREDICTIONS}", summary, warnings)
-            runs.append(_run(path, place, record, summary, history, predictions))
+            evaluations = _evaluations(path, _shown(place), record, summary, warnings)
+            runs.append(_run(path, place, record, summary, history, predictions, evaluations))
             if (path / ERROR).exists():
                 warnings.append(f"{_shown(place)} has its scores, and failed after them: {_first_line(path / ERROR)}")
         else:
@@ -126,9 +128,11 @@ def _run(
     summary: dict[str, Any],
     history: list[dict[str, Any]],
     predictions: Predictions | None = None,
+    evaluations: dict[str, dict[str, Any]] | None = None,
 ) -> Run:
     overrides = {key: value for key, value in map(_split, record["overrides"]) if key != "seed"}
-    return Run(folder, place, overrides, summary["seed"], record, dict(_flat(record["settings"])), summary, history, predictions)
+    settings = dict(_flat(record["settings"]))
+    return Run(folder, place, overrides, summary["seed"], record, settings, summary, history, predictions, evaluations or {})
 
 
 def kept_run(path: Path, record: Any, summary: Any) -> Run:
@@ -282,6 +286,24 @@ def _predictions(path: Path, name: str, summary: dict[str, Any], warnings: list[
         why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         warnings.append(f"{name} {why}; the run's errors are left out")
         return None
+
+
+def _evaluations(
+    folder: Path, place: str, record: dict[str, Any], summary: dict[str, Any], warnings: list[str]
+) -> dict[str, dict[str, Any]]:
+    """What `python -m ssl_mnist.evaluate` has found of the run's encoder: the newest of each name, and on other data of each data set."""
+    found = []
+    for path in (folder / EVALUATION).glob("*.json"):
+        try:
+            content = _checked(path, _check_summary)
+        except _Broken as broken:
+            warnings.append(f"{place}/{EVALUATION}/{_shown(path.name)} {broken}; the evaluation is left out")
+            continue
+        if content.get("identity") == record["identity"]:  # else of an encoder that the run had before
+            elsewhere = "" if content["data/fingerprint"] == summary["data/fingerprint"] else f" on {content['data/source']}"
+            name = f"{path.stem.rpartition('-')[0]}{elsewhere}"
+            found.append((str(content.get("evaluated", "")), path.stat().st_mtime, name, content))
+    return {name: content for _, _, name, content in sorted(found, key=lambda each: each[:3])}
 
 
 def _first_line(path: Path) -> str:
@@ -440,7 +462,7 @@ def differing_settings(groups: dict[str, list[Run]]) -> dict[str, list[str]]:
 
 def _changes_nothing(key: str) -> bool:
     parts = key.split(".")
-    return parts[0] in ("seed", "tracking", "threads", "objective") or parts[-1] in ("_target_", "_partial_") or key == "data.root"
+    return parts[0] in ("seed", "tracking", "threads", "objective", "open") or parts[-1] in ("_target_", "_partial_") or key == "data.root"
 
 
 def by_size(value: str) -> tuple[float, str]:

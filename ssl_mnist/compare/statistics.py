@@ -1,4 +1,4 @@
-"""Means, confidence intervals and paired tests over seeds, by point 9 of the protocol."""
+"""Paired tests over seeds, and their verdicts in words, by point 9 of the protocol."""
 
 import itertools
 import math
@@ -7,41 +7,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
-ALPHA = 0.05
+from ssl_mnist.intervals import ALPHA, Estimate, estimate, sampling_error
+
 MAX_EXACT = 14  # seeds; beyond it sign patterns are sampled
 NUM_SAMPLED = 10_000
 MAX_STATISTICS = 10**8  # sign patterns times comparisons, in all; beyond it fewer patterns are sampled
-
-
-class Estimate(NamedTuple):
-    mean: float
-    std: float  # sample standard deviation (ddof = 1); nan for a single value
-    half_width: float  # of the 95 % confidence interval (Student's t); nan for a single value
-    n: int
-
-
-def estimate(values: Sequence[float], resolution: float = 0.0) -> Estimate:
-    """Mean, standard deviation and interval of at least one value.
-
-    resolution: the smallest step between two values, 1 / N for an accuracy on N images; no interval is narrower than ± that.
-    """
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return Estimate(mean, math.nan, math.nan, n)
-    std = float(np.std(values, ddof=1))
-    return Estimate(mean, std, max(float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * std / math.sqrt(n), resolution), n)
-
-
-def sampling_error(accuracy: float, num_images: int) -> float:
-    """Half width of the 95 % interval that a set of N images leaves around an accuracy (Agresti and Coull 1998).
-
-    1.96 sqrt(p (1 - p) / (N + 4)), p being the accuracy after two more hits and two more misses. Without these, near 100 % and on few
-    images, the interval would be too narrow: of 500 images at 99 % it would hold the truth 87 times in 100.
-    """
-    p = (accuracy * num_images + 2) / (num_images + 4)
-    return 1.96 * math.sqrt(p * (1 - p) / (num_images + 4))
 
 
 def against_published(values: Sequence[float], num_images: int, published: float) -> str:
@@ -191,10 +162,3 @@ def _verdict(
     by = f"{ahead} is ahead by {size:.2f}{unit}" if ahead else "their means are equal"
     words = f"{score}: {first} and {second} cannot be told apart; {by} ({numbers})."
     return Verdict(first, second, score, found, p, ahead, "not told apart", words)
-
-
-def percent(mean: float | None, half_width: float | None = None) -> str:
-    """A fraction and its half width in percent; a dash where there is none."""
-    if mean is None:
-        return "-"
-    return f"{100 * mean:.2f}" + ("" if half_width is None or math.isnan(half_width) else f" ± {100 * half_width:.2f}")

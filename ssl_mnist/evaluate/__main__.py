@@ -15,7 +15,7 @@ from typing import Any
 from ssl_mnist import config
 from ssl_mnist.console import say, score_table, shown
 from ssl_mnist.errors import UserError, explain
-from ssl_mnist.files import ENCODER, RUN, atomic_write, read_json, run_folders
+from ssl_mnist.files import ENCODER, EVALUATION, RUN, SUMMARY, atomic_write, read_json, run_folders
 
 PLACES = ("data.root=", "data.path=", "data.cache=")  # overrides that name the same data elsewhere
 
@@ -69,7 +69,8 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     from ssl_mnist.build import fitting, fitting_studies, make_dataset, make_evaluation, read_others
     from ssl_mnist.checkpoint import encoder_hash, load_encoder
     from ssl_mnist.evaluate.protocol import applicable
-    from ssl_mnist.pipeline import draw, environment, probe
+    from ssl_mnist.pipeline import draw, environment, probe, write_report
+    from ssl_mnist.record import now
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.threads import choose_threads
 
@@ -95,7 +96,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     if others:
         what["others"] = {name: other.fingerprint for name, other in others.items()}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
-    target = folder / "evaluation" / f"{settings['choices']['evaluation']}-{digest}.json"
+    target = folder / EVALUATION / f"{settings['choices']['evaluation']}-{digest}.json"
     figures = target.with_suffix("")
     if target.is_file():
         say(f"done    already in {shown(target)}")
@@ -107,6 +108,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
         "identity": made_from["identity"] if made_from else None,
         "evaluation": settings["evaluation"],
         "overrides": overrides,
+        "evaluated": now(),
         "data/source": dataset.name,
         "data/fingerprint": dataset.fingerprint,
         "data/classes": dataset.spec.classes,
@@ -124,6 +126,8 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     draw(evaluation.figures.items(), lambda name, figure: _save(figures / f"{name}.png", figure))
     if figures.is_dir():
         say(f"figures {shown(figures)}")
+    if made_from and (folder / SUMMARY).is_file():
+        write_report(folder)
     _track(folder, made_from, settings, target.stem, evaluation.scores)
     say(f"file    {shown(target)}")
     return target

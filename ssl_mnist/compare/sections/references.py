@@ -1,12 +1,12 @@
-"""Floors and ceilings on the comparison's page: rows below the table's own, and dashed lines in plots of a score."""
-
-import html
+"""Floors and ceilings: rows below the table's own, and dashed lines in plots of a score."""
 
 import plotly.graph_objects as go
 
 from ssl_mnist.compare.references import kind
 from ssl_mnist.compare.report import Comparison, Score, cell
 from ssl_mnist.compare.runs import Run
+from ssl_mnist.compare.sections import plot
+from ssl_mnist.pages import Cell, Note
 
 WORDS = {"floor": "floor: no training", "ceiling": "ceiling: trained with labels"}
 MAX_LINES = 12  # in a plot
@@ -15,37 +15,32 @@ DASHES = ["dash", "dot", "dashdot", "longdash"]
 
 
 def reference_mark(run: Run) -> str:
-    """What a run of the sweep is below its configuration's name, where it is a reference."""
-    return f"<div class=soft>{html.escape(WORDS.get(kind(run), kind(run)))}</div>" if kind(run) else ""
+    """What a run is, where it is a reference; else empty."""
+    return WORDS.get(kind(run), kind(run))
 
 
-def reference_rows(comparison: Comparison, scores: list[Score], with_data: bool) -> str:
+def reference_rows(comparison: Comparison, scores: list[Score], with_data: bool) -> list[list[Cell]]:
     """Rows of the table of scores, in its columns. None of their cells is marked as the best."""
     rows = []
     for row in comparison.reference_rows:
         name = row["configuration"]
-        mark = reference_mark(comparison.references.runs[name][0])
-        cells = [f"<td><span class=name>{html.escape(name)}</span>{mark}</td><td>{row['n']}</td>"]
-        for score in scores:
-            cells.append(f"<td data-value={row.get(f'{score.key} mean', -1)}>{html.escape(cell(row, score))}</td>")
-        cells += [f"<td>{html.escape(row['data/source'])}</td>"] if with_data else []
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    return "".join(rows)
+        cells = [Cell(name, look="name", below=reference_mark(comparison.references.runs[name][0])), Cell(str(row["n"]))]
+        cells += [Cell(cell(row, score), row.get(f"{score.key} mean", -1)) for score in scores]
+        rows.append(cells + [Cell(row["data/source"])] * with_data)
+    return rows
 
 
-def references_note(comparison: Comparison) -> str:
+def references_note(comparison: Comparison) -> list[Note]:
     """How to read the rows below the line, and how to make those that are missing."""
-    found, parts = comparison.references, []
+    found, words = comparison.references, []
     if found.runs:
         days = sorted(run.record["started"][:10] for runs in found.runs.values() for run in runs)
         made = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
         text = f"Below the line: floors and ceilings on the same data with the same probes, kept from earlier runs ({made})"
-        parts.append(f"{text}; they are not ranked and not compared.")
-    parts += [f"{name}: {note}." for name, note in found.notes.items()]
-    text = html.escape(" ".join(parts))
-    if found.missing:
-        text += f" References {html.escape(found.line)} <code>{html.escape(found.command)}</code>"
-    return f"<p class=soft>{text}</p>" if text else ""
+        words.append(f"{text}; they are not ranked and not compared.")
+    words += [f"{name}: {note}." for name, note in found.notes.items()]
+    words += [f"References {found.line}"] if found.missing else []
+    return [Note(" ".join(words), code=found.command)] if words else []
 
 
 def reference_lines(figure: go.Figure, comparison: Comparison, score: Score) -> str:
@@ -59,12 +54,12 @@ def reference_lines(figure: go.Figure, comparison: Comparison, score: Score) -> 
     for name, runs in groups.items():
         values = [run.summary[score.key] for run in runs if score.key in run.summary]
         if values:
-            levels[name] = sum(values) / len(values) * (100 if score.is_accuracy else 1)
+            levels[name] = plot.scaled(score, sum(values) / len(values))
     for i, name in enumerate(sorted(levels, key=lambda name: levels[name])[:MAX_LINES]):
         place = f"{'top' if i // 2 % 2 else 'bottom'} {'right' if i % 2 else 'left'}"  # neighbours at different ends of the plot
-        text = html.escape(f"{name[:40]} {levels[name]:.2f}", quote=False)
+        label = plot.text(f"{name[:40]} {levels[name]:.2f}")
         figure.add_hline(
-            y=levels[name], line={"dash": "dash", "color": "#888", "width": 1}, annotation_text=text, annotation_position=place
+            y=levels[name], line={"dash": "dash", "color": "#888", "width": 1}, annotation_text=label, annotation_position=place
         )
     if not levels:
         return ""

@@ -1,11 +1,11 @@
-"""Errors as images: arrays in, matplotlib figures out, as in `plots`. Shapes: images (N, C, H, W) in [0, 1]."""
+"""Errors as images."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from matplotlib.figure import Figure
 
-from ssl_mnist.plots import image_grid
+from ssl_mnist.plots.grids import image_grid
 
 if TYPE_CHECKING:
     from torch import Tensor
