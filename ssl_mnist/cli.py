@@ -35,8 +35,9 @@ Examples:
   python -m ssl_mnist -m method=autoencoder,rotation,simclr seed=0,1,2      a sweep (-m), every combination
 
 Any number is set by its path, as in optimizer.lr=1e-3; --cfg job shows them all and runs nothing.
-Results go to outputs/runs or outputs/sweeps. Evaluate a run again: python -m ssl_mnist.evaluate <run>. Compare a sweep again:
-python -m ssl_mnist.compare <sweep>. A config folder of your own: --config-dir <folder>. Hydra's own flags: --hydra-help"""
+Results go to outputs/runs or outputs/sweeps, each with a page to open in a browser; open=true opens it. Evaluate a run again:
+python -m ssl_mnist.evaluate <run>. Compare a sweep again: python -m ssl_mnist.compare <sweep>.
+A config folder of your own: --config-dir <folder>. Hydra's own flags: --hydra-help"""
 
 
 def help_text(config_dirs: list[Path]) -> str:

@@ -355,6 +355,7 @@ def test_a_wheel_works_from_elsewhere(tmp_path):
     result = subprocess.run([*script, *TINY, "hydra.run.dir=here"], cwd=cwd, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert summary_of(cwd / "here")["versions/ssl_mnist"] != "0+unknown"
+    assert (cwd / "here" / "report.html").is_file()  # made with the templates, which are data of the package
     where = "import ssl_mnist; print(ssl_mnist.__file__)"
     found = subprocess.run([sys.executable, "-c", where], cwd=cwd, env=env, capture_output=True, text=True, check=True)
     assert Path(found.stdout.strip()).is_relative_to(site)

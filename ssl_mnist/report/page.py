@@ -19,7 +19,7 @@ def write(folder: Path) -> list[Path]:
         raise UserError(f"{folder} holds no finished run{f': {sweep.failed[0].error}' if sweep.failed else ''}")
     written = []
     for run in sweep.runs:
-        atomic_write(run.folder / REPORT, page(run))
+        atomic_write(run.folder / REPORT, page(run).encode(errors="replace"))
         written.append(run.folder / REPORT)
     return written
 
