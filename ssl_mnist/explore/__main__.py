@@ -3,101 +3,144 @@
 import argparse
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ssl_mnist.console import say, shown
 from ssl_mnist.errors import UserError, explain
 from ssl_mnist.files import atomic_write
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ssl_mnist.data import ImageSpec, Split
     from ssl_mnist.encoders import Encoder
+    from ssl_mnist.explore.page import Page
     from ssl_mnist.explore.points import Points
+    from ssl_mnist.explore.sheet import Sheet
 
 MAX_POINTS = 10_000
 MANY_POINTS = 30_000  # of all methods together: a page of more methods shows fewer points of each
-DRAWN = ("digits", "letters")  # kinds of data that one can draw
+MAX_SHEET = 3 * 2**20  # bytes of the images; where they need more, fewer are shown
 
 
-def explore(path: Path, num_points: int | None = None, layouts: list[str] | None = None, overrides: list[str] | None = None) -> Path:
+def explore(path: Path, num_points: int = MAX_POINTS, layouts: Sequence[str] = (), overrides: Sequence[str] = ()) -> Path:
     """Write `explore.html` into the folder of a run or of a sweep; returns its path.
 
     num_points: images to show, at most; layouts: of pca, tsne and umap, all that are installed unless given; overrides: such as
     data.root=<folder>, where the data are not where the run found them. Raises UserError or OSError for what a user can cause.
     """
-    from ssl_mnist.explore import page
     from ssl_mnist.explore.runs import find, read_data
 
-    page.check_place(path)
-    runs, remarks = find(path)
-
-    import numpy as np
+    runs, left_out = find(path)
 
     from ssl_mnist.checkpoint import load_encoder
-    from ssl_mnist.data import random_part
-    from ssl_mnist.explore.layouts import TITLES, available
+    from ssl_mnist.explore.layouts import TITLES, choose
+    from ssl_mnist.explore.page import NAME, Page, arrays_of, check_place, packed, runtime, text_of
     from ssl_mnist.explore.points import points_of
-    from ssl_mnist.explore.sheet import sheet
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.threads import choose_threads
 
-    names = layouts or available()
-    if missing := [name for name in names if name not in available()]:
-        raise UserError(f"{missing[0]} is not installed: pip install -e '.[umap]'" if missing[0] in TITLES else f"layouts are {', '.join(TITLES)}")
+    if not 10 <= num_points <= MAX_POINTS:
+        raise UserError(f"--points must be in 10..{MAX_POINTS:,}, got {num_points}")
+    check_place(path)
+    names = choose(layouts)
     choose_threads("auto")
     device = Device.choose("auto", "32")
-    dataset = read_data(runs[0], overrides or [], device)
+    dataset = read_data(runs[0], overrides, device)
     reads_test = all(run.reads_test for run in runs)
-    split, images = ("test", dataset.read_test()) if reads_test else ("val", dataset.val)
-    chosen = random_part(images, min(num_points or MAX_POINTS, MANY_POINTS // len(runs), MAX_POINTS)).sort().values
-    tiles = sheet(images.images[chosen.to(images.images.device)])
-    spec = dataset.spec
-    blobs = {"sheet": page.picture(tiles)}
-    meta: dict[str, Any] = {
-        "num": len(chosen),
-        "split": split,
-        "classes": spec.classes,
-        "channels": spec.channels,
-        "height": spec.height,
-        "width": spec.width,
-        "positions": chosen.tolist(),
-        "sheet": {"columns": tiles.columns, "width": tiles.width, "height": tiles.height},
-        "layouts": [{"name": name, "title": TITLES[name]} for name in names],
-        "canvas": spec.channels == 1,
-        "search": "3, 3 → 9, wrong or #12" if spec.classes else "#12",
-        "labels": None,
-        "methods": [],
-    }
-    if images.labels is not None:
-        packed = page.packed({"labels": images.labels[chosen].cpu().numpy().astype("uint16")})
-        meta["labels"], blobs["labels"] = packed["arrays"], packed["data"]
-    models: list[tuple[int, Encoder, Points]] = []
-    for i, run in enumerate(runs):
-        started = time.perf_counter()
+    split, shown_split = ("test", dataset.read_test()) if reads_test else ("val", dataset.val)
+    chosen, sheet = _choose(shown_split, min(num_points, MANY_POINTS // len(runs)))
+
+    page = Page(_about_images(dataset.spec, split, chosen, sheet), [f"Not on this page: {what}." for what in left_out])
+    page.meta["layouts"] = [{"name": name, "title": TITLES[name]} for name in names]
+    page.add({"sheet": text_of(sheet.data)})
+    if shown_split.labels is not None:
+        page.meta["labels"], text = packed({"labels": shown_split.labels[chosen].cpu().numpy().astype("uint16")})
+        page.add({"labels": text})
+    made: list[tuple[str, Encoder, Points]] = []
+    for run in runs:
         say(f"embed   {run.name}: {len(chosen):,} images of {split}")
         encoder = load_encoder(run.folder, allow=tuple(run.record["settings"]["allow_targets"]))
         device.place(encoder)
         points = points_of(run, encoder, dataset, chosen, names, reads_test)
-        packed = page.packed(page.arrays_of(points))
-        blobs[f"points{i}"] = packed["data"]
+        places, text = packed(arrays_of(points))
+        if not page.add({f"points{len(made)}": text}):
+            page.remarks.append(f"{run.name} is not on this page, which would be larger than 15 MiB.")
+            continue
         shares = next((layout.shares for layout in points.layouts if layout.name == "pca"), ())
-        meta["methods"].append({"name": run.name, "arrays": packed["arrays"], "shares": shares, "runs": False})
-        models.append((i, encoder, points))
-        say(f"        {time.perf_counter() - started:.0f} s")
-    meta["probed"] = all(points.predicted is not None for _, _, points in models)
-    blobs |= page.runtime()
-    for i, encoder, points in models:
-        model = _model(encoder, points)
-        blobs[f"model{i}"] = page.compressed(model)
-        meta["methods"][i]["runs"] = True
-    title = f"{runs[0].name if len(runs) == 1 else path.resolve().name} on {dataset.name}"
-    about = f"{len(chosen):,} of {len(images):,} {split} images"
-    html = page.page(meta | {"title": title}, blobs, title, about, remarks)
-    target = path / page.NAME
+        page.meta["methods"].append({"name": run.name, "arrays": places, "shares": shares, "runs": False})
+        made.append((run.name, encoder, points))
+    page.meta["probed"] = all(points.predicted is not None for _, _, points in made)
+    if not reads_test:
+        page.remarks.append("Test was not read; these are the images of val, and the probe was fitted to train alone.")
+    _add_encoders(page, made, runtime())
+
+    if not page.meta["classes"]:
+        about = f"{len(chosen):,} of {len(shown_split):,} {split} images, without labels"
+    else:
+        about = f"{len(chosen):,} of {len(shown_split):,} {split} images"
+    html = page.html(f"{runs[0].name if len(runs) == 1 else path.resolve().name} on {dataset.name}", about)
+    target = path / NAME
     atomic_write(target, html)
-    say(f"page    {shown(target)}, {len(html) / 2**20:.1f} MiB")
+    for remark in page.remarks:
+        say(f"        {remark}")
+    say(f"page    {shown(target)}, {len(html.encode()) / 2**20:.1f} MiB")
     return target
+
+
+def _choose(split: "Split", num: int) -> "tuple[Tensor, Sheet]":
+    """The positions of the images to show, the same in every page of the data, and these images; fewer where they take too many bytes."""
+    from ssl_mnist.data import random_part
+    from ssl_mnist.explore.sheet import sheet
+
+    while True:
+        chosen = random_part(split, num).sort().values
+        found = sheet(split.images[chosen])
+        if len(found.data) <= MAX_SHEET:
+            return chosen, found
+        num = int(0.95 * num * MAX_SHEET / len(found.data))
+
+
+def _about_images(spec: "ImageSpec", split: str, chosen: "Tensor", sheet: "Sheet") -> dict[str, object]:
+    """What data.js is told of the images."""
+    return {
+        "num": len(chosen),
+        "split": split,
+        "positions": chosen.tolist(),
+        "classes": spec.classes,
+        "channels": spec.channels,
+        "height": spec.height,
+        "width": spec.width,
+        "sheet": {"columns": sheet.columns, "width": sheet.width, "height": sheet.height},
+        "drawn": _drawn(spec),
+        "labels": None,
+        "methods": [],
+    }
+
+
+def _drawn(spec: "ImageSpec") -> str | None:
+    """What one can draw: grey images that may be others in a mirror are written characters."""
+    if spec.channels != 1 or "HorizontalFlip" not in spec.label_changing:
+        return None
+    return "digit" if spec.classes is None or all(name.isdigit() for name in spec.classes) else "character"
+
+
+def _add_encoders(page: "Page", made: "list[tuple[str, Encoder, Points]]", runtime: dict[str, str]) -> None:
+    """The program that runs the encoders, and as many of them as there is room for."""
+    from ssl_mnist.explore.page import compressed
+
+    for i, (name, encoder, points) in enumerate(made):
+        try:
+            model = compressed(_model(encoder, points))
+        except UserError as error:
+            page.remarks.append(f"{name} is not run in the browser: {error}.")
+            continue
+        if page.add({f"model{i}": model} | ({} if "wasm" in page.blobs else runtime)):
+            page.meta["methods"][i]["runs"] = True
+        else:
+            page.remarks.append(f"{name} is not run in the browser: with its encoder the page would be larger than 15 MiB.")
 
 
 def _model(encoder: "Encoder", points: "Points") -> bytes:
@@ -105,16 +148,17 @@ def _model(encoder: "Encoder", points: "Points") -> bytes:
     from ssl_mnist.export.onnx import to_onnx
 
     with tempfile.TemporaryDirectory() as folder:
-        to_onnx(encoder, Path(folder) / "model.onnx", points.probe)
-        return (Path(folder) / "model.onnx").read_bytes()
+        path = Path(folder) / "model.onnx"
+        to_onnx(encoder, path, points.probe)
+        return path.read_bytes()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ssl_mnist.explore", description="Write a page to look at embeddings and to draw on.")
     parser.add_argument("path", type=Path, help="a run's folder, or a sweep's")
     parser.add_argument("overrides", nargs="*", help="where the data are, if they have moved: data.root=<folder>")
-    parser.add_argument("--points", type=int, help=f"images to show, at most {MAX_POINTS:,}")
-    parser.add_argument("--layouts", nargs="+", metavar="NAME", help="of pca, tsne, umap; all that are installed unless given")
+    parser.add_argument("--points", type=int, default=MAX_POINTS, help=f"images to show; {MAX_POINTS:,} unless given")
+    parser.add_argument("--layouts", nargs="+", metavar="NAME", default=(), help="of pca, tsne, umap; all that are installed unless given")
     arguments = parser.parse_args()
     try:
         explore(arguments.path, arguments.points, arguments.layouts, arguments.overrides)

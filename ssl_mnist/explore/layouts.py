@@ -4,11 +4,14 @@ Shapes: N points, D width of an embedding.
 """
 
 import importlib.util
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+
+from ssl_mnist.errors import UserError
 
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 NUM_COMPONENTS = 50  # of the embeddings, from which t-SNE and UMAP start
@@ -24,8 +27,14 @@ class Layout(NamedTuple):
     shares: tuple[float, ...] = ()  # of the variance, by axis
 
 
-def available() -> list[str]:
-    return ["pca", "tsne", *(["umap"] if importlib.util.find_spec("umap") else [])]
+def choose(wanted: Sequence[str]) -> list[str]:
+    """These layouts, or all that are installed where none is wanted. Raises UserError for one that is not."""
+    if unknown := [name for name in wanted if name not in TITLES]:
+        raise UserError(f"{unknown[0]} is no layout; there are {', '.join(TITLES)}")
+    has_umap = importlib.util.find_spec("umap") is not None
+    if "umap" in wanted and not has_umap:
+        raise UserError("UMAP is not installed: pip install -e '.[umap]'")
+    return [name for name in TITLES if (name in wanted if wanted else name != "umap" or has_umap)]
 
 
 def layouts(embeddings: np.ndarray, names: list[str], seed: int) -> list[Layout]:

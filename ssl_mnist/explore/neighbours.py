@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine: of the points among themselves, and of what is drawn in the page, from embeddings that are small enough for it.
+"""Nearest neighbours by cosine: of the points among themselves, and codes by which the page finds those of a drawing.
 
 Shapes: N points, D width of an embedding, R width of a code.
 """

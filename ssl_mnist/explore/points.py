@@ -4,7 +4,6 @@ Shapes: N points, D width of an embedding, K classes.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +11,12 @@ from torch import Tensor
 
 from ssl_mnist.errors import UserError
 from ssl_mnist.explore.layouts import Layout, layouts
-from ssl_mnist.explore.runs import Explored, settings_of
 from ssl_mnist.explore.neighbours import Codes, codes, nearest_others
+from ssl_mnist.explore.runs import Explored, settings_of
 
 if TYPE_CHECKING:
     from ssl_mnist.data import Dataset
     from ssl_mnist.encoders import Encoder
-    from ssl_mnist.training.device import Device
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def points_of(run: Explored, encoder: "Encoder", dataset: "Dataset", chosen: Ten
     from ssl_mnist.training.seeds import seed_for
     from ssl_mnist.training.threads import limit_scikit_learn
 
-    settings = settings_of(run, dataset, reads_test)
+    settings = settings_of(run, reads_test)
     probes, dataset = _linear(settings, dataset)
     evaluation = probe(encoder, probes, dataset, settings, run.folder)
     embeddings = evaluation.embeddings[chosen]

@@ -1,6 +1,6 @@
 """Which encoders a page shows, and the data they were trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,7 +51,9 @@ def find(path: Path) -> tuple[list[Explored], list[str]]:
         raise UserError(f"none of the {len(finished)} finished runs in {path} keeps its {ENCODER}")
     different = sorted({" ".join(run.data) for run in kept})
     if len(different) > 1:
-        raise UserError(f"the runs in {path} are on different data ({', '.join(different)}); name a run, or a folder of runs on the same data")
+        raise UserError(
+            f"the runs in {path} are on different data ({', '.join(different)}); name a run, or a folder of runs on the same data"
+        )
     found = [Explored(name, runs[0].folder, runs[0].record) for name, runs in configurations(kept).items()]
     left_out = [] if len(kept) == len(finished) else [f"{len(finished) - len(kept)} of {len(finished)} runs, which keep no {ENCODER}"]
     if len(kept) > len(found):
@@ -69,7 +71,7 @@ def _run(folder: Path) -> Explored:
     return found
 
 
-def read_data(run: Explored, overrides: list[str], device: "Device") -> "Dataset":
+def read_data(run: Explored, overrides: Sequence[str], device: "Device") -> "Dataset":
     """The data that a run was trained on, from where its files are today.
 
     overrides: such as data.root=<folder>, which say where that is. Raises UserError where other data are found there.
@@ -90,7 +92,7 @@ def read_data(run: Explored, overrides: list[str], device: "Device") -> "Dataset
     return dataset
 
 
-def settings_of(run: Explored, dataset: "Dataset", reads_test: bool) -> dict[str, Any]:
+def settings_of(run: Explored, reads_test: bool) -> dict[str, Any]:
     """The run's settings, of whose evaluation the linear probe of the embedding remains: its own, or that of evaluation=quick.
 
     Embeddings are of the image itself (tta=0), as the encoder in the page computes them.

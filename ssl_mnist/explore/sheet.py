@@ -22,14 +22,16 @@ class Sheet(NamedTuple):
 
 
 def sheet(images: Tensor) -> Sheet:
-    """Of images (N, C, H, W) uint8; three channels are RGB, of any other number the first is shown as grey. Grey tiles are stored without loss."""
+    """Of images (N, C, H, W) uint8; three channels are RGB, of any other number the first is shown as grey. Grey is stored without loss."""
     tiles = _reduced(images.cpu())
     num, channels, height, width = tiles.shape
     columns = math.ceil(math.sqrt(num * height / width))
     rows = math.ceil(num / columns)
     padded = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
     padded[:num] = tiles
-    pixels = padded.view(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
+    pixels = (
+        padded.view(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
+    )
     file = io.BytesIO()
     if channels == 1:
         step = 255 / (GREYS - 1)

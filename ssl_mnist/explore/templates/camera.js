@@ -16,7 +16,7 @@ class Camera {
 
   // The distance from which all points are in the picture.
   get home() {
-    const { width, height, dims } = this, small = Math.min(width, height), [x, y] = dims === 3 ? [1.15, 1.15] : this.extent;
+    const { width, height } = this, small = Math.min(width, height), [x, y] = this.extent;
     return FOCAL * small / 2 * Math.max(x / (0.46 * width), y / (0.45 * height));
   }
 

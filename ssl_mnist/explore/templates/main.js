@@ -16,6 +16,7 @@ const app = {
     } catch (error) {
       this.plain = true;
       $("fallback").hidden = false;
+      console.warn(error);
       $("fallback").textContent = `This browser has no WebGL 2: ${counted(Math.min(N, MAX_CIRCLES), "point")} of ${N.toLocaleString("en")} are drawn as SVG.`;
       return new SvgScatter();
     }
@@ -99,7 +100,7 @@ const app = {
 
 function hint() {
   const words = ["Point at a dot to see its image, choose it for its neighbours, draw a lasso around several."];
-  if (meta.canvas && $("draw")) words.push("Or draw a digit.");
+  if (meta.drawn && $("draw")) words.push(`Or draw a ${meta.drawn}.`);
   return [element("p", { className: "soft" }, words.join(" "))];
 }
 
@@ -123,11 +124,13 @@ function choice(id, options, chosen, changed) {
 }
 
 function note() {
-  const first = meta.layouts.find(({ name }) => name === app.layout), method = app.panes[0].method;
-  const shares = method.about.shares.slice(0, app.dims), words = [];
-  if (app.layout === "pca") words.push(`PCA: the axes hold ${shares.map(share => percent(share)).join(", ")} of the variance. A drawing is projected exactly.`);
-  else words.push(`${first.title} keeps near what is near; distances between groups mean little. A drawing is put at the weighted mean of its ${NUM_NEAREST} nearest neighbours' places, since ${first.title} has no projection.`);
-  $("note").textContent = meta.methods.some(each => each.runs) ? words[0] : words[0].split(" A drawing")[0];
+  const { title } = meta.layouts.find(({ name }) => name === app.layout), what = meta.drawn ? "A drawing" : "An image of yours";
+  const shares = app.panes[0].method.about.shares.slice(0, app.dims).map(share => percent(share)).join(", ");
+  const words = app.layout === "pca"
+    ? [`PCA: the axes hold ${shares} of the variance.`, `${what} is projected exactly.`]
+    : [`${title} keeps near what is near; distances between groups mean little.`,
+      `It has no projection: ${what.toLowerCase()} is put at the weighted mean of its ${NUM_NEAREST} nearest neighbours' places.`];
+  $("note").textContent = words.slice(0, meta.methods.some(each => each.runs) ? 2 : 1).join(" ");
 }
 
 function setUpTools() {
@@ -168,6 +171,7 @@ function setUpMethods() {
   $("first").replaceChildren(...options());
   $("second").replaceChildren(...options());
   $("second").value = Math.min(1, app.methods.length - 1);
+  $("both").checked = app.methods.length > 1 && matchMedia("(min-width: 60.01rem)").matches;
   const update = () => {
     const both = $("both").checked, wanted = [app.methods[$("first").value], ...(both ? [app.methods[$("second").value]] : [])];
     while (app.panes.length > wanted.length) app.panes.pop().element.remove();
@@ -192,12 +196,17 @@ class Runner {
   constructor(pixels) {
     this.pixels = pixels; // () -> (C, H, W), or null where there is nothing
     this.encoders = new Map();
-    this.ready = this.load();
+    this.load();
   }
 
   async load() {
     $("draw-state").textContent = "Loading the encoder …";
-    for (const method of app.methods) if (method.about.runs) this.encoders.set(method, await Encoder.read(method));
+    try {
+      for (const method of app.methods) if (method.about.runs) this.encoders.set(method, await Encoder.read(method));
+    } catch (error) {
+      $("draw-state").textContent = `This browser cannot run the encoder: ${error.message}`;
+      return;
+    }
     $("draw-state").textContent = "";
     this.run();
   }
@@ -221,6 +230,8 @@ class Runner {
       }
       app.drawn = drawn;
       $("results").replaceChildren(...[...drawn].map(([method, made]) => resultCard(method, made, app)));
+      clearTimeout(this.pause); // a screen reader hears the answer when the pen rests
+      this.pause = setTimeout(() => { $("said").textContent = $("results").querySelector(".result-head")?.textContent ?? ""; }, 700);
     }
     app.redraw();
     this.frame = this.wanted ? requestAnimationFrame(() => this.step()) : 0;
@@ -232,7 +243,7 @@ function setUpDrawing() {
     $("draw").remove();
     return;
   }
-  if (meta.canvas) {
+  if (meta.drawn) {
     const drawing = new Drawing($("canvas"), $("preview"), () => {
       $("draw").classList.toggle("empty", drawing.isEmpty);
       if (drawing.isEmpty) $("preview").getContext("2d").clearRect(0, 0, meta.width, meta.height);

@@ -50,9 +50,19 @@ class Pane {
     this.to = to;
     this.started = from === to ? -Infinity : performance.now();
     this.scatter.setPlaces(from, to);
-    const extent = [0, 1].map(k => to.reduce((most, value, at) => at % 3 === k ? Math.max(most, Math.abs(value)) : most, 0.05));
-    this.camera.reset(dims, extent);
+    this.camera.reset(dims, this.extent());
     this.app.redraw();
+  }
+
+  // Half of the points' width and height as the camera sees them: in three dimensions they are in a sphere.
+  extent() {
+    let [x, y, radius] = [0.05, 0.05, 0.05];
+    for (let at = 0; at < this.to.length; at += 3) {
+      x = Math.max(x, Math.abs(this.to[at]));
+      y = Math.max(y, Math.abs(this.to[at + 1]));
+      radius = Math.max(radius, Math.hypot(this.to[at], this.to[at + 1], this.to[at + 2]));
+    }
+    return this.app.dims === 3 ? [radius, radius] : [x, y];
   }
 
   recolour() {
@@ -76,7 +86,7 @@ class Pane {
   get size() {
     const room = Math.sqrt(this.camera.width * this.camera.height / this.scatter.shown.length);
     const dot = Math.max(4, Math.min(11, 0.6 * room)) * Math.min(3, this.camera.zoom ** 0.35);
-    return this.app.images ? Math.max(13, Math.min(36, 1.5 * room)) * Math.min(5, this.camera.zoom ** 0.6) : dot;
+    return this.app.images ? Math.max(12, Math.min(30, 1.1 * room)) * Math.min(5, this.camera.zoom ** 0.6) : dot;
   }
 
   // Returns whether points still move.

@@ -50,7 +50,7 @@ function pointCard(i, app) {
     const said = method.predicted
       ? [element("p", { className: method.isWrong(i) ? "verdict wrong" : "verdict" },
         meta.methods.length > 1 ? element("strong", {}, `${method.name}: `) : "",
-        `${className(method.predicted[i])} with ${percent(method.confidenceOf(i), 1)}`, labels ? (method.isWrong(i) ? " — wrong" : " — right") : "")]
+        `${className(method.predicted[i])}, ${percent(method.confidenceOf(i), 1)}`, labels ? (method.isWrong(i) ? ", wrong" : ", right") : "")]
       : meta.methods.length > 1 ? [element("p", { className: "verdict" }, element("strong", {}, method.name))] : [];
     return [...said, row(method.neighboursOf(i), 40, app, labels ? labels[i] : null)];
   });
