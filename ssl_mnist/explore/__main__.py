@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 10_000
 MANY_POINTS = 30_000  # of all methods together: a page of more methods shows fewer points of each
+MAX_CODES = int(2.6 * 2**20)  # bytes by which the page finds neighbours, of all methods together
 MAX_SHEET = 3 * 2**20  # bytes of the images; where they need more, fewer are shown
 
 
@@ -64,13 +65,13 @@ def explore(path: Path, num_points: int = MAX_POINTS, layouts: Sequence[str] = (
         say(f"embed   {run.name}: {len(chosen):,} images of {split}")
         encoder = load_encoder(run.folder, allow=tuple(run.record["settings"]["allow_targets"]))
         device.place(encoder)
-        points = points_of(run, encoder, dataset, chosen, names, reads_test)
+        points = points_of(run, encoder, dataset, chosen, names, reads_test, MAX_CODES // len(runs))
         places, text = packed(arrays_of(points))
         if not page.add({f"points{len(made)}": text}):
             page.remarks.append(f"{run.name} is not on this page, which would be larger than 15 MiB.")
             continue
         shares = next((layout.shares for layout in points.layouts if layout.name == "pca"), ())
-        page.meta["methods"].append({"name": run.name, "arrays": places, "shares": shares, "runs": False})
+        page.meta["methods"].append({"name": run.name, "arrays": places, "shares": shares, "step": points.codes.step, "runs": False})
         made.append((run.name, encoder, points))
     page.meta["probed"] = all(points.predicted is not None for _, _, points in made)
     if not reads_test:

@@ -1,8 +1,9 @@
 """Nearest neighbours by cosine: of the points among themselves, and codes by which the page finds those of a drawing.
 
-Shapes: N points, D width of an embedding, R width of a code.
+Shapes: N points, D width of an embedding, R number of directions.
 """
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NUM_NEIGHBOURS = 12
-CODE_WIDTH = 64
+MAX_DIRECTIONS = 256
 
 
 def nearest_others(embeddings: Tensor, num: int = NUM_NEIGHBOURS) -> np.ndarray:
@@ -28,21 +29,29 @@ def nearest_others(embeddings: Tensor, num: int = NUM_NEIGHBOURS) -> np.ndarray:
 
 
 class Codes(NamedTuple):
-    """Embeddings of length 1 in the directions in which they are largest, in one byte a number: their products are almost cosines.
+    """Embeddings of length 1, less their mean, along their principal directions, in one byte a number.
 
-    An embedding e of length 1 has the code e @ directions, and its cosine with point i is about code @ (values[i] * steps).
+    Of an embedding q of length 1, step * (q @ directions) @ values[:, i] is its cosine with point i, but for rounding and for what is the
+    same for all points. Without the mean, which most of a cosine comes from, a byte is fine enough to tell neighbours apart.
     """
 
-    values: np.ndarray  # (N, R) int8
-    steps: np.ndarray  # (R,) float32
+    values: np.ndarray  # (R, N) int8, a row for each direction: so they compress best
+    step: float
     directions: np.ndarray  # (D, R) float32
 
 
-def codes(embeddings: Tensor, width: int = CODE_WIDTH) -> Codes:
-    """Of (N, D): the `width` leading right singular vectors, each column rounded to 255 levels."""
+def codes(embeddings: Tensor, max_bytes: int) -> Codes:
+    """Of (N, D). One step serves all directions, so that rounding costs each the same and those of little variance take few bits. It is as
+    coarse as it has to be for the values to take `max_bytes` when compressed.
+    """
     unit = F.normalize(embeddings.float(), dim=1)
-    _, directions = torch.linalg.eigh(unit.T @ unit)  # (D, D), the smallest first
-    directions = directions.flip(1)[:, :width]
-    projected = unit @ directions
-    steps = projected.abs().amax(0).clamp_min(1e-12) / 127
-    return Codes(*((part.cpu().numpy()) for part in ((projected / steps).round().to(torch.int8), steps, directions.contiguous())))
+    centred = unit - unit.mean(0)
+    _, directions = torch.linalg.eigh(centred.T @ centred)  # (D, D), the smallest first
+    directions = directions.flip(1)[:, :MAX_DIRECTIONS].contiguous()
+    projected = (centred @ directions).T.contiguous()  # (R, N)
+    step = projected.abs().max().clamp_min(1e-12).item() / 127
+    while True:
+        values = (projected / step).round().to(torch.int8).cpu().numpy()
+        if len(zlib.compress(values.tobytes())) <= max_bytes:
+            return Codes(values, step, directions.cpu().numpy())
+        step *= 1.25

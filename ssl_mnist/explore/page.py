@@ -71,7 +71,8 @@ def packed(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], str]:
 def arrays_of(points: Points) -> dict[str, np.ndarray]:
     """By the names that data.js reads them by; places in [-1, 1] as 16-bit numbers."""
     codes = points.codes
-    found = {"neighbours": points.neighbours, "codes": codes.values, "steps": codes.steps, "directions": codes.directions}
+    scaled = np.round(codes.directions * 32767).astype("int16")
+    found = {"neighbours": points.neighbours, "codes": codes.values, "directions": scaled}
     for layout in points.layouts:
         found[f"{layout.name}{layout.points.shape[1]}"] = np.round(layout.points * 32767).astype("int16")
         if layout.axes is not None and layout.mean is not None:

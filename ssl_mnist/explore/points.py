@@ -32,10 +32,13 @@ class Points:
     probe: dict[str, Tensor] | None  # mean and std (D,), weight (K, D), bias (K,)
 
 
-def points_of(run: Explored, encoder: "Encoder", dataset: "Dataset", chosen: Tensor, names: list[str], reads_test: bool) -> Points:
+def points_of(
+    run: Explored, encoder: "Encoder", dataset: "Dataset", chosen: Tensor, names: list[str], reads_test: bool, max_bytes: int
+) -> Points:
     """Embed, probe and lay out images of test, or of val where test is not read.
 
-    chosen: (N,) positions of the images in their split; names: of the layouts. What the run's folder keeps is not computed again.
+    chosen: (N,) positions of the images in their split; names: of the layouts; max_bytes: that the codes may take.
+    What the run's folder keeps is not computed again.
     """
     from ssl_mnist.pipeline import probe
     from ssl_mnist.training.seeds import seed_for
@@ -53,7 +56,7 @@ def points_of(run: Explored, encoder: "Encoder", dataset: "Dataset", chosen: Ten
         predicted, confidence = best.indices.cpu().numpy(), best.values.cpu().numpy()
     with limit_scikit_learn():
         placed = layouts(embeddings.float().cpu().numpy(), names, seed_for(settings["seed"], "projection") % 2**32)
-    return Points(embeddings, placed, nearest_others(embeddings), codes(embeddings), predicted, confidence, fitted)
+    return Points(embeddings, placed, nearest_others(embeddings), codes(embeddings, max_bytes), predicted, confidence, fitted)
 
 
 def _linear(settings: dict[str, Any], dataset: "Dataset") -> tuple[dict[str, Any], "Dataset"]:

@@ -17,7 +17,10 @@ def _environment(package: str) -> Environment:
 
 
 def render(template: str, package: str = "ssl_mnist.pages", **context: Any) -> str:
-    """A template as text, from `templates/` of a package or of this one. Raises jinja2.UndefinedError where the context lacks what it prints."""
+    """A template as text, from `templates/` of a package or else of this one.
+
+    Raises jinja2.UndefinedError where the context lacks what it prints.
+    """
     return _environment(package).get_template(template).render(context)
 
 

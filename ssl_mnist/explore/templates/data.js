@@ -1,5 +1,5 @@
 // What the page holds: `meta`, a JSON object, and arrays and programs in compressed base64 texts.
-// N: points, D: width of an embedding, R: width of a code (neighbours.py), K: classes.
+// N: points, D: width of an embedding, R: directions (neighbours.py), K: classes.
 
 const meta = JSON.parse(document.getElementById("meta").textContent);
 const N = meta.num;
@@ -31,7 +31,7 @@ class Method {
     method.arrays = await arraysOf(`points${i}`, about.arrays);
     method.predicted = method.arrays.predicted ?? null; // (N,)
     method.numNeighbours = about.arrays.neighbours.shape[1];
-    method.width = about.arrays.codes.shape[1];
+    method.width = about.arrays.codes.shape[0]; // R
     method.places = new Map();
     return method;
   }
@@ -62,20 +62,20 @@ class Method {
     return this.predicted !== null && this.predicted[i] !== labels[i];
   }
 
-  // The points nearest to an embedding (D,) by cosine, as far as codes of R bytes tell it: [{ point, cosine }], the nearest first.
+  // The points nearest to an embedding (D,) by cosine, as far as the codes tell it: [{ point, cosine }], the nearest first. The cosines
+  // lack a summand that is the same for all points.
   nearest(embedding, num) {
-    const { codes, steps, directions } = this.arrays, width = this.width;
-    const length = Math.hypot(...embedding) || 1;
-    const code = new Float32Array(width);
-    for (let d = 0; d < embedding.length; d++) {
-      const value = embedding[d] / length;
-      for (let r = 0; r < width; r++) code[r] += value * directions[d * width + r];
+    const { codes, directions } = this.arrays, width = this.width, length = Math.hypot(...embedding) || 1;
+    const cosines = new Float32Array(N);
+    for (let r = 0; r < width; r++) {
+      let along = 0;
+      for (let d = 0; d < embedding.length; d++) along += embedding[d] * directions[d * width + r];
+      along *= this.about.step / (32767 * length);
+      for (let i = 0, at = r * N; i < N; i++, at++) cosines[i] += along * codes[at];
     }
-    for (let r = 0; r < width; r++) code[r] *= steps[r];
     const found = []; // sorted, at most num
     for (let i = 0; i < N; i++) {
-      let cosine = 0;
-      for (let r = 0, at = i * width; r < width; r++, at++) cosine += code[r] * codes[at];
+      const cosine = cosines[i];
       if (found.length === num && cosine <= found[num - 1].cosine) continue;
       let at = found.length;
       while (at > 0 && found[at - 1].cosine < cosine) at--;
