@@ -1,0 +1,82 @@
+"""Places for embeddings in two and three dimensions: PCA and t-SNE by scikit-learn, UMAP by umap-learn where it is installed.
+
+Shapes: N points, D width of an embedding.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from ssl_mnist.errors import UserError
+
+TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+NUM_COMPONENTS = 50  # of the embeddings, from which t-SNE and UMAP start
+
+
+class Layout(NamedTuple):
+    """points fill [-1, 1] along their longest side. PCA also says where any embedding e lies: at (e - mean) @ axes."""
+
+    name: str
+    points: np.ndarray  # (N, 2 or 3) float32
+    axes: np.ndarray | None = None  # (D, 3) float32
+    mean: np.ndarray | None = None  # (D,) float32
+    shares: tuple[float, ...] = ()  # of the variance, by axis
+
+
+def choose(wanted: Sequence[str]) -> list[str]:
+    """These layouts, or all that are installed where none is wanted. Raises UserError for one that is not."""
+    if unknown := [name for name in wanted if name not in TITLES]:
+        raise UserError(f"{unknown[0]} is no layout; there are {', '.join(TITLES)}")
+    has_umap = importlib.util.find_spec("umap") is not None
+    if "umap" in wanted and not has_umap:
+        raise UserError("UMAP is not installed: pip install -e '.[umap]'")
+    return [name for name in TITLES if (name in wanted if wanted else name != "umap" or has_umap)]
+
+
+def layouts(embeddings: np.ndarray, names: list[str], seed: int) -> list[Layout]:
+    """Of embeddings (N, D), PCA in three dimensions, whose first two are PCA in two, and the others in two and in three."""
+    fitted = PCA(n_components=min(NUM_COMPONENTS, *embeddings.shape), random_state=seed)
+    components = fitted.fit_transform(embeddings)
+    found = []
+    for name in names:
+        if name == "pca":
+            found.append(_pca(fitted, components))
+        else:
+            make = _tsne if name == "tsne" else _umap
+            found += [Layout(name, _fitted(make(components, dims, seed))[0]) for dims in (2, 3)]
+    return found
+
+
+def _pca(fitted: PCA, components: np.ndarray) -> Layout:
+    num = min(3, components.shape[1])
+    places, axes = np.zeros((len(components), 3)), np.zeros((fitted.mean_.size, 3))
+    places[:, :num], axes[:, :num] = components[:, :num], fitted.components_[:num].T
+    points, middle, extent = _fitted(places)
+    mean = fitted.mean_ + axes @ middle
+    shares = tuple(np.nan_to_num(fitted.explained_variance_ratio_[:num]).tolist())  # not a number where there is no variance
+    return Layout("pca", points, (axes / extent).astype("float32"), mean.astype("float32"), shares)
+
+
+def _tsne(components: np.ndarray, dims: int, seed: int) -> np.ndarray:
+    """As evaluate/project.py makes it: started from PCA unless all points are one, perplexity 30, or a third of the points."""
+    init = "pca" if components.shape[1] >= dims and components[:, 0].std() > 0 else "random"
+    perplexity = min(30, (len(components) - 1) / 3)
+    return TSNE(dims, init=init, perplexity=perplexity, random_state=seed).fit_transform(components)
+
+
+def _umap(components: np.ndarray, dims: int, seed: int) -> np.ndarray:
+    import umap
+
+    neighbours = min(15, len(components) - 1)
+    return umap.UMAP(n_components=dims, n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(components)
+
+
+def _fitted(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(N, dims) float32 in [-1, 1], and the middle (dims,) and the length that became 0 and 1."""
+    middle = (places.min(0) + places.max(0)) / 2
+    extent = float(np.abs(places - middle).max()) or 1.0
+    return ((places - middle) / extent).astype("float32"), middle, extent
