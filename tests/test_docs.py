@@ -37,7 +37,7 @@ SMALL = {
     "data.path": "digits.npz",
     "data/kind": "digits",
     "pretrain.epochs": "1",
-    "pretrain.batch_size": "50",
+    "pretrain.batch_size": "20",
     "evaluation.num_points": "50",
     "tracking.mode": "disabled",
 }
@@ -72,6 +72,8 @@ def small(words):
         elif "," in value and not value.startswith(("[", "'", '"')):
             value = ",".join(value.split(",")[:2])
         taken.append(f"{key}{equals}{value}")
+    if not any("evaluation" in word for word in rest):
+        taken.append("evaluation=quick")
     if "data" in given:
         return [module, *taken, *(f"{key}={value}" for key, value in SMALL.items() if not key.startswith("data") and key not in given)]
     return [module, *taken, *(f"{key}={value}" for key, value in SMALL.items() if key not in given)]
