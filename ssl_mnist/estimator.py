@@ -71,8 +71,6 @@ class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 settings = self._settings(images.shape[1])
                 device = Device.choose(settings["device"], str(settings["precision"]))
                 experiment = build(settings, device, _dataset(images.to(device.device)))
-                if experiment.method.supervised:
-                    raise UserError(f"method={self.method} trains on labels, which SSLTransformer does not look at")
                 self.history_ = list(pretrain(experiment))
         except UserError as error:
             raise ValueError(str(error)) from error

@@ -111,7 +111,7 @@ def test_vectors_that_are_no_square_are_filled_up_with_black():
 
 REFUSED = {
     "method=nothing is no option; method is one of .*": {"method": "nothing"},
-    "method=supervised trains on labels, which SSLTransformer does not look at": {"method": "supervised", "overrides": TINY[:1]},
+    "method=supervised needs labels, and these images have none.*": {"method": "supervised", "overrides": TINY[:1]},
     r"encoder=tree is no option; encoder is one of .*": {"encoder": "tree"},
     r"there is no setting pretrain.epoch; did you mean .*": {"overrides": (*TINY, "pretrain.epoch=1")},
     "pretrain.epochs must be .*": {"epochs": -1},
