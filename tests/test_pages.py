@@ -19,11 +19,12 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 from synthetic_sweep import PNG, finished_run, started_run
 
-from ssl_mnist import UserError, compose, config, console, jobs, pages, report, run
+from ssl_mnist import UserError, compose, config, console, jobs, pages, report
 from ssl_mnist.compare import compare_runs, read, write
 from ssl_mnist.compare.afterwards import afterwards
 from ssl_mnist.compare.sections import classes
 from ssl_mnist.pages.images import embedded
+from ssl_mnist.pipeline import run
 
 EVIL = "<img src=x onerror=alert(1)>'\"&"
 
