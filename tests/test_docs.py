@@ -135,6 +135,7 @@ def workspace(tmp_path):
     return tmp_path
 
 
+@pytest.mark.documents
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
 def test_what_a_document_shows_runs(path, workspace):
     """Each command ends with status 0 and each Python block without an error; one that downloads says that it cannot."""
