@@ -19,7 +19,7 @@ from ssl_mnist.explore.layouts import Layout, layouts
 from ssl_mnist.explore.neighbours import codes, nearest_others
 from ssl_mnist.explore.points import Points
 from ssl_mnist.explore.sheet import sheet
-from ssl_mnist.files import ENCODER, RUN
+from ssl_mnist.files import ENCODER, EXPLORER, RUN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SMOKE = ("experiment=smoke", "evaluation=quick", "evaluation.num_points=50", "precision=32", "device=cpu", "tracking.mode=disabled")
@@ -160,10 +160,10 @@ def test_a_page_of_ours_is_replaced_and_a_users_file_is_not(explored, tmp_path):
     shutil.copytree(explored / "untrained", tmp_path / "run")
     explore(tmp_path / "run", 20, ["pca"])
     explore(tmp_path / "run", 20, ["pca"])
-    (tmp_path / "run" / page.NAME).write_text("<html>my own notes on ssl_mnist explore</html>")
+    (tmp_path / "run" / EXPLORER).write_text("<html>my own notes on ssl_mnist explore</html>")
     with pytest.raises(UserError, match=r"explore\.html is there and not a page of ssl_mnist\.explore; move it"):
         explore(tmp_path / "run", 20, ["pca"])
-    assert "my own notes" in (tmp_path / "run" / page.NAME).read_text()
+    assert "my own notes" in (tmp_path / "run" / EXPLORER).read_text()
 
 
 def test_a_sweep_without_encoders_or_on_different_data(explored, tmp_path):
@@ -231,7 +231,7 @@ def opened(chromium):
         context = chromium(plain).new_context(viewport={"width": width, "height": height}, reduced_motion="reduce", **options)
         contexts.append(context)
         tab = context.new_page()
-        address = (folder / page.NAME).as_uri()
+        address = (folder / EXPLORER).as_uri()
 
         def gate(route):
             if route.request.url not in (address,) and not route.request.url.startswith(("blob:", "data:")):

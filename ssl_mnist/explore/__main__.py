@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ssl_mnist.console import say, shown
 from ssl_mnist.errors import UserError, explain
-from ssl_mnist.files import atomic_write
+from ssl_mnist.files import EXPLORER, atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ def explore(path: Path, num_points: int = MAX_POINTS, layouts: Sequence[str] = (
 
     from ssl_mnist.checkpoint import load_encoder
     from ssl_mnist.explore.layouts import TITLES, choose
-    from ssl_mnist.explore.page import NAME, Page, arrays_of, check_place, packed, runtime, text_of
+    from ssl_mnist.explore.page import Page, arrays_of, check_place, packed, runtime, text_of
     from ssl_mnist.explore.points import points_of
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.threads import choose_threads
@@ -83,7 +83,7 @@ def explore(path: Path, num_points: int = MAX_POINTS, layouts: Sequence[str] = (
     else:
         about = f"{len(chosen):,} of {len(shown_split):,} {split} images"
     html = page.html(f"{runs[0].name if len(runs) == 1 else path.resolve().name} on {dataset.name}", about)
-    target = path / NAME
+    target = path / EXPLORER
     atomic_write(target, html)
     for remark in page.remarks:
         say(f"        {remark}")

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from ssl_mnist.errors import UserError
 from ssl_mnist.explore.points import Points
+from ssl_mnist.files import EXPLORER
 from ssl_mnist.pages.environment import render
 
-NAME = "explore.html"
 MAX_BYTES = 15 * 2**20
 FRAME_BYTES = 2**18  # of the page without its blobs: template, style, scripts, numbers of the images
 GENERATOR = "ssl_mnist explore"  # by which a page of ours is told from a user's own file
@@ -23,7 +23,7 @@ SCRIPTS = ("data", "camera", "colour", "scatter", "svg", "overlay", "pane", "dra
 
 def check_place(folder: Path) -> None:
     """Raises UserError where the page would replace a file of the user's own."""
-    path = folder / NAME
+    path = folder / EXPLORER
     if path.exists() and not (path.is_file() and f'content="{GENERATOR}"'.encode() in path.read_bytes()):
         raise UserError(f"{path} is there and not a page of ssl_mnist.explore; move it")
 
