@@ -14,7 +14,8 @@ from ssl_mnist import compose, load_encoder, pipeline
 from ssl_mnist.data import as_float, packaged_5k
 from ssl_mnist.errors import UserError
 from ssl_mnist.explore import page
-from ssl_mnist.explore.__main__ import MAX_CODES, explore
+from ssl_mnist.explore.__main__ import explore
+from ssl_mnist.explore.contents import MAX_CODES
 from ssl_mnist.explore.layouts import Layout, layouts
 from ssl_mnist.explore.neighbours import codes, nearest_others
 from ssl_mnist.explore.points import Points
@@ -82,6 +83,17 @@ def test_pca_says_where_any_embedding_lies():
         assert layout.points.shape == (100, 3) and np.isclose(np.abs(layout.points).max(), 1)
 
 
+def test_tsne_in_three_dimensions_puts_further_points_between_their_neighbours(monkeypatch):
+    """Of two groups, made of every third point: every point is in its own group."""
+    monkeypatch.setattr("ssl_mnist.explore.layouts.MAX_TSNE_3D", 100)
+    groups = np.arange(300) // 150
+    embeddings = np.random.default_rng(0).normal(size=(300, 20)).astype("float32") + 20 * groups[:, None]
+    found = layouts(embeddings, ["tsne"], seed=0)[1].points
+    assert found.shape == (300, 3)
+    middles = np.stack([found[groups == k].mean(0) for k in (0, 1)])
+    assert (np.linalg.norm(found[:, None] - middles, axis=2).argmin(1) == groups).all()
+
+
 def test_layouts_of_embeddings_that_are_all_one():
     assert all(np.isfinite(layout.points).all() for layout in layouts(np.ones((40, 8), "float32"), ["pca", "tsne"], seed=0))
 
@@ -110,12 +122,13 @@ def test_a_page_of_three_methods_and_10000_points_is_under_15_mib():
     points = Points(
         embeddings, [pca, *places], neighbours, codes(embeddings, MAX_CODES // 3), neighbours[:, 0] % 10, rng.uniform(0, 1, num), None
     )
-    made = page.Page({"drawn": "digit", "classes": None, "width": 28, "height": 28}, [])
+    made = page.Page()
+    made.meta |= {"num": num, "total": num, "split": "test", "labels": None, "drawn": "digit", "classes": None}
     assert made.add({"sheet": page.text_of(rng.bytes(1_900_000))})  # what MNIST's 10,000 test images take
     assert made.add(page.runtime())
     for i in range(3):
         assert made.add({f"points{i}": page.packed(page.arrays_of(points))[1], f"model{i}": page.compressed(rng.bytes(400_000))})
-    assert len(made.html("title", "about").encode()) <= page.MAX_BYTES
+    assert len(made.html("title").encode()) <= page.MAX_BYTES
     before = dict(made.blobs)
     assert not made.add({"model3": page.compressed(rng.bytes(4_000_000))}) and made.blobs == before
 
