@@ -14,12 +14,13 @@ from ssl_mnist import compose, load_encoder, pipeline
 from ssl_mnist.data import as_float, packaged_5k
 from ssl_mnist.errors import UserError
 from ssl_mnist.explore import page
-from ssl_mnist.explore.__main__ import MAX_CODES, explore
+from ssl_mnist.explore.__main__ import explore
+from ssl_mnist.explore.contents import MAX_CODES
 from ssl_mnist.explore.layouts import Layout, layouts
 from ssl_mnist.explore.neighbours import codes, nearest_others
 from ssl_mnist.explore.points import Points
 from ssl_mnist.explore.sheet import sheet
-from ssl_mnist.files import ENCODER, RUN
+from ssl_mnist.files import ENCODER, EXPLORER, RUN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SMOKE = ("experiment=smoke", "evaluation=quick", "evaluation.num_points=50", "precision=32", "device=cpu", "tracking.mode=disabled")
@@ -82,6 +83,17 @@ def test_pca_says_where_any_embedding_lies():
         assert layout.points.shape == (100, 3) and np.isclose(np.abs(layout.points).max(), 1)
 
 
+def test_tsne_in_three_dimensions_puts_further_points_between_their_neighbours(monkeypatch):
+    """Of two groups, made of every third point: every point is in its own group."""
+    monkeypatch.setattr("ssl_mnist.explore.layouts.MAX_TSNE_3D", 100)
+    groups = np.arange(300) // 150
+    embeddings = np.random.default_rng(0).normal(size=(300, 20)).astype("float32") + 20 * groups[:, None]
+    found = layouts(embeddings, ["tsne"], seed=0)[1].points
+    assert found.shape == (300, 3)
+    middles = np.stack([found[groups == k].mean(0) for k in (0, 1)])
+    assert (np.linalg.norm(found[:, None] - middles, axis=2).argmin(1) == groups).all()
+
+
 def test_layouts_of_embeddings_that_are_all_one():
     assert all(np.isfinite(layout.points).all() for layout in layouts(np.ones((40, 8), "float32"), ["pca", "tsne"], seed=0))
 
@@ -110,12 +122,13 @@ def test_a_page_of_three_methods_and_10000_points_is_under_15_mib():
     points = Points(
         embeddings, [pca, *places], neighbours, codes(embeddings, MAX_CODES // 3), neighbours[:, 0] % 10, rng.uniform(0, 1, num), None
     )
-    made = page.Page({"drawn": "digit", "classes": None, "width": 28, "height": 28}, [])
+    made = page.Page()
+    made.meta |= {"num": num, "total": num, "split": "test", "labels": None, "drawn": "digit", "classes": None}
     assert made.add({"sheet": page.text_of(rng.bytes(1_900_000))})  # what MNIST's 10,000 test images take
     assert made.add(page.runtime())
     for i in range(3):
         assert made.add({f"points{i}": page.packed(page.arrays_of(points))[1], f"model{i}": page.compressed(rng.bytes(400_000))})
-    assert len(made.html("title", "about").encode()) <= page.MAX_BYTES
+    assert len(made.html("title").encode()) <= page.MAX_BYTES
     before = dict(made.blobs)
     assert not made.add({"model3": page.compressed(rng.bytes(4_000_000))}) and made.blobs == before
 
@@ -160,10 +173,10 @@ def test_a_page_of_ours_is_replaced_and_a_users_file_is_not(explored, tmp_path):
     shutil.copytree(explored / "untrained", tmp_path / "run")
     explore(tmp_path / "run", 20, ["pca"])
     explore(tmp_path / "run", 20, ["pca"])
-    (tmp_path / "run" / page.NAME).write_text("<html>my own notes on ssl_mnist explore</html>")
+    (tmp_path / "run" / EXPLORER).write_text("<html>my own notes on ssl_mnist explore</html>")
     with pytest.raises(UserError, match=r"explore\.html is there and not a page of ssl_mnist\.explore; move it"):
         explore(tmp_path / "run", 20, ["pca"])
-    assert "my own notes" in (tmp_path / "run" / page.NAME).read_text()
+    assert "my own notes" in (tmp_path / "run" / EXPLORER).read_text()
 
 
 def test_a_sweep_without_encoders_or_on_different_data(explored, tmp_path):
@@ -231,7 +244,7 @@ def opened(chromium):
         context = chromium(plain).new_context(viewport={"width": width, "height": height}, reduced_motion="reduce", **options)
         contexts.append(context)
         tab = context.new_page()
-        address = (folder / page.NAME).as_uri()
+        address = (folder / EXPLORER).as_uri()
 
         def gate(route):
             if route.request.url not in (address,) and not route.request.url.startswith(("blob:", "data:")):

@@ -4,17 +4,20 @@ Shapes: N points, D width of an embedding.
 """
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from sklearn.neighbors import KNeighborsRegressor
 
 from ssl_mnist.errors import UserError
 
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 NUM_COMPONENTS = 50  # of the embeddings, from which t-SNE and UMAP start
+MAX_TSNE_3D = 2500  # points
 
 
 class Layout(NamedTuple):
@@ -62,10 +65,16 @@ def _pca(fitted: PCA, components: np.ndarray) -> Layout:
 
 
 def _tsne(components: np.ndarray, dims: int, seed: int) -> np.ndarray:
-    """As evaluate/project.py makes it: started from PCA unless all points are one, perplexity 30, or a third of the points."""
-    init = "pca" if components.shape[1] >= dims and components[:, 0].std() > 0 else "random"
-    perplexity = min(30, (len(components) - 1) / 3)
-    return TSNE(dims, init=init, perplexity=perplexity, random_state=seed).fit_transform(components)
+    """As evaluate/project.py makes it: started from PCA unless all points are one, perplexity 30, or a third of the points.
+
+    In three dimensions, where a point costs several times as much, of at most MAX_TSNE_3D points; each other one is put between the ten
+    of them that are nearest to it, weighted by 1 / distance.
+    """
+    every = math.ceil(len(components) / MAX_TSNE_3D) if dims == 3 else 1
+    taken = components[::every]
+    init = "pca" if components.shape[1] >= dims and taken[:, 0].std() > 0 else "random"
+    places = TSNE(dims, init=init, perplexity=min(30, (len(taken) - 1) / 3), random_state=seed).fit_transform(taken)
+    return places if every == 1 else KNeighborsRegressor(10, weights="distance").fit(taken, places).predict(components)
 
 
 def _umap(components: np.ndarray, dims: int, seed: int) -> np.ndarray:

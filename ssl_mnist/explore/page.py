@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from ssl_mnist.errors import UserError
 from ssl_mnist.explore.points import Points
+from ssl_mnist.files import EXPLORER
 from ssl_mnist.pages.environment import render
 
-NAME = "explore.html"
 MAX_BYTES = 15 * 2**20
 FRAME_BYTES = 2**18  # of the page without its blobs: template, style, scripts, numbers of the images
 GENERATOR = "ssl_mnist explore"  # by which a page of ours is told from a user's own file
@@ -23,7 +23,7 @@ SCRIPTS = ("data", "camera", "colour", "scatter", "svg", "overlay", "pane", "dra
 
 def check_place(folder: Path) -> None:
     """Raises UserError where the page would replace a file of the user's own."""
-    path = folder / NAME
+    path = folder / EXPLORER
     if path.exists() and not (path.is_file() and f'content="{GENERATOR}"'.encode() in path.read_bytes()):
         raise UserError(f"{path} is there and not a page of ssl_mnist.explore; move it")
 
@@ -31,9 +31,10 @@ def check_place(folder: Path) -> None:
 class Page:
     """meta: what data.js reads, a JSON object; blobs: base64 texts by the id of the element that holds them; remarks: lines for the top."""
 
-    def __init__(self, meta: dict[str, Any], remarks: list[str]) -> None:
-        self.meta, self.remarks = meta, remarks
+    def __init__(self) -> None:
+        self.meta: dict[str, Any] = {}
         self.blobs: dict[str, str] = {}
+        self.remarks: list[str] = []
 
     def add(self, blobs: Mapping[str, str]) -> bool:
         """Take texts in, all or none; whether there is room for them."""
@@ -42,10 +43,9 @@ class Page:
             self.blobs |= blobs
         return fits
 
-    def html(self, title: str, about: str) -> str:
-        """about: a line below the title."""
+    def html(self, title: str) -> str:
         blobs = {name: Markup(blob) for name, blob in self.blobs.items()}
-        texts = {"title": title, "about": about, "remarks": self.remarks, "sections": [], "generator": GENERATOR}
+        texts = {"title": title, "remarks": self.remarks, "sections": [], "generator": GENERATOR}
         return render("explore.html", "ssl_mnist.explore", meta=self.meta, blobs=blobs, scripts=SCRIPTS, **texts)
 
 

@@ -126,9 +126,11 @@ function choice(id, options, chosen, changed) {
 function note() {
   const { title } = meta.layouts.find(({ name }) => name === app.layout), what = meta.drawn ? "A drawing" : "An image of yours";
   const shares = app.panes[0].method.about.shares.slice(0, app.dims).map(share => percent(share)).join(", ");
+  const few = app.layout === "tsne" && app.dims === 3 && N > meta.max_tsne_3d
+    ? ` It was made of at most ${meta.max_tsne_3d.toLocaleString("en")} points; the others are put between those nearest to them.` : "";
   const words = app.layout === "pca"
     ? [`PCA: the axes hold ${shares} of the variance.`, `${what} is projected exactly.`]
-    : [`${title} keeps near what is near; distances between groups mean little.`,
+    : [`${title} keeps near what is near; distances between groups mean little.${few}`,
       `It has no projection: ${what.toLowerCase()} is put at the weighted mean of its ${NUM_NEAREST} nearest neighbours' places.`];
   $("note").textContent = words.slice(0, meta.methods.some(each => each.runs) ? 2 : 1).join(" ");
 }
