@@ -56,7 +56,7 @@ def test_folder_holds_what_the_readme_says(index, method, sweep):
     folder = sweep[index]
     assert method in folder.name
     names = {path.name for path in folder.iterdir()} - {"run.lock"}
-    written = {"run.json", "encoder.pt", "metrics.jsonl", "predictions.json", "representations.npz", "summary.json"}
+    written = {"run.json", "encoder.pt", "metrics.jsonl", "predictions.json", "report.html", "representations.npz", "summary.json"}
     assert names == written | {"features", "figures", "probes", "wandb"}
     figures = {path.stem for path in (folder / "figures").iterdir()}
     common = {"loss", "learning_rate", "class_distribution", "augmented_views", "per_class_accuracy", "confusion_matrix", "pca", "tsne"}
