@@ -172,6 +172,19 @@ def _progress(metrics: Mapping[str, float]) -> str:
     return f"loss {metrics['pretrain/loss']:.4f}, {metrics['pretrain/images_per_second']:,.0f} images/s"
 
 
+def splits_of(summary: Mapping[str, Any]) -> list[str]:
+    """The splits that there are scores on, val before test."""
+    return [split for split in SPLITS if any(key.startswith(f"{split}/") for key in summary["scores"])]
+
+
+def score_text(summary: Mapping[str, Any], key: str) -> str:
+    """A score as text: an accuracy in % without the sign, ± its standard deviation over draws where there are several."""
+    if not key.endswith("_accuracy"):
+        return f"{summary[key]:.4f}"
+    deviation = summary.get(f"{key.removesuffix('_accuracy')}_std")
+    return f"{100 * summary[key]:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
+
+
 def score_table(summary: Mapping[str, Any]) -> str:
     """A run's scores, with the names, titles and order that `summary["scores"]` gives them, and its costs, as lines of text.
 
@@ -180,11 +193,8 @@ def score_table(summary: Mapping[str, Any]) -> str:
     rows: dict[str, dict[str, str]] = {}  # score without its split -> its title and a cell for each split
     for key, about in summary["scores"].items():
         split, _, score = key.partition("/")
-        deviation = summary.get(f"{key.removesuffix('_accuracy')}_std")
-        cell = f"{100 * summary[key]:.2f}" if key.endswith("_accuracy") else f"{summary[key]:.4f}"
-        cell += "" if deviation is None else f" ± {100 * deviation:.2f}"
-        rows.setdefault(score, {"title": about["title"]})[split] = cell
-    splits = [split for split in SPLITS if any(split in row for row in rows.values())]
+        rows.setdefault(score, {"title": about["title"]})[split] = score_text(summary, key)
+    splits = splits_of(summary)
     first = max([34, *(len(row["title"]) for row in rows.values())]) + 2
     # A deviation stands right of its number, so that the numbers stay below each other.
     widths = {split: 16 if any("±" in row.get(split, "") for row in rows.values()) else 8 for split in splits}

@@ -32,8 +32,7 @@ def check_study(storage: str | None, name: str) -> None:
         try:
             with warnings.catch_warnings(), contextlib.suppress(KeyError):  # KeyError: no study of this name, so that one is made
                 warnings.simplefilter("ignore")
-                for trial in load_study(study_name=name, storage=kept).get_trials(deepcopy=False):
-                    trial._validate()
+                load_study(study_name=name, storage=kept).get_trials(deepcopy=False)
         finally:
             kept.engine.dispose()
     except Exception as error:  # SQLite's, SQLAlchemy's, alembic's and optuna's, and whatever a changed value makes them raise

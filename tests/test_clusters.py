@@ -43,7 +43,7 @@ MpiDefault=none
 NodeName={host} NodeAddr=127.0.0.1 CPUs=8
 PartitionName=all Nodes=ALL Default=YES State=UP
 """
-SMALL = ("experiment=smoke", "pretrain.epochs=2", "evaluation=quick", "evaluation.num_points=50", "tracking.mode=disabled")
+SMALL = ("experiment=smoke", "pretrain.epochs=4", "evaluation=quick", "evaluation.num_points=50", "tracking.mode=disabled")
 
 
 def free_ports(num):
@@ -116,8 +116,7 @@ def slurm(tmp_path):
 
 def test_a_run_is_requeued(slurm, tmp_path):
     """SIGUSR1, which SLURM sends before the time is over: a checkpoint, the same job again, and the bits of a run that nothing stopped."""
-    words = "experiment=smoke pretrain.epochs=4 evaluation=quick evaluation.num_points=50 tracking.mode=disabled"
-    job = slurm.submit("run.sbatch", tmp_path, **{"method=simclr": f"method=simclr {words}"})
+    job = slurm.submit("run.sbatch", tmp_path, **{"method=simclr": f"method=simclr {' '.join(SMALL)}"})
     run = tmp_path / "outputs" / "simclr"
     slurm.wait_for(lambda: (run / "metrics.jsonl").is_file() and (run / "metrics.jsonl").stat().st_size > 0, 90)
     slurm.call("scancel", "--signal=USR1", job)
@@ -127,7 +126,7 @@ def test_a_run_is_requeued(slurm, tmp_path):
     slurm.wait_for(lambda: slurm.states(job) == ["COMPLETED"], 120)
     log = (tmp_path / "log").read_text()
     assert f"requeued as SLURM's job {job}" in log and "resume  from step" in log
-    undisturbed = command(*words.split(), "method=simclr", "hydra.run.dir=undisturbed", cwd=tmp_path)
+    undisturbed = command(*SMALL, "method=simclr", "hydra.run.dir=undisturbed", cwd=tmp_path)
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert (run / "encoder.pt").read_bytes() == (tmp_path / "undisturbed" / "encoder.pt").read_bytes()
     assert without_times([summary_of(run)]) == without_times([summary_of(tmp_path / "undisturbed")])

@@ -270,16 +270,22 @@ def await_encoders(tab, num):
     tab.wait_for_function(f"explorer.runner.encoders.size === {num}")
 
 
-def sketch(tab, points):
-    """Draw a line through points in [0, 1] with the mouse."""
-    tab.locator("#canvas").scroll_into_view_if_needed()
-    box = tab.locator("#canvas").bounding_box()
+def drag(tab, element, points):
+    """Move the mouse, pressed, through points in [0, 1] of an element; returns them in pixels of the window."""
+    box = element.bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     tab.mouse.move(*places[0])
     tab.mouse.down()
     for place in places[1:]:
         tab.mouse.move(*place, steps=6)
     tab.mouse.up()
+    return places
+
+
+def sketch(tab, points):
+    """Draw a line through points in [0, 1] with the mouse."""
+    tab.locator("#canvas").scroll_into_view_if_needed()
+    drag(tab, tab.locator("#canvas"), points)
     tab.wait_for_function("explorer.drawn && !explorer.runner.frame")
 
 
@@ -380,14 +386,7 @@ def test_a_click_shows_the_image_and_its_neighbours_in_both_panes(explored, open
 def test_a_lasso_counts_what_is_in_it(explored, opened):
     tab = opened(explored)
     tab.click("#tools button[value=lasso]")
-    box = tab.locator(".pane").first.bounding_box()
-    corners = [(0.02, 0.02), (0.5, 0.02), (0.5, 0.98), (0.02, 0.98)]
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    tab.mouse.move(*places[0])
-    tab.mouse.down()
-    for place in places[1:]:
-        tab.mouse.move(*place, steps=4)
-    tab.mouse.up()
+    places = drag(tab, tab.locator(".pane").first, [(0.02, 0.02), (0.5, 0.02), (0.5, 0.98), (0.02, 0.98)])
     inside = [place_of(tab, i)[0] < places[1][0] for i in range(NUM)]
     assert 0 < sum(inside) < NUM
     assert tab.locator("#details h2").inner_text() == f"Lasso: {sum(inside)} images"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ssl_mnist.console import say, shown
 from ssl_mnist.errors import UserError, explain
-from ssl_mnist.files import EXPLORER, atomic_write
+from ssl_mnist.files import EXPLORER, RUN, atomic_write
 
 MAX_POINTS = 10_000
 MANY_POINTS = 30_000  # of all methods together: a page of more methods shows fewer points of each
@@ -28,6 +28,7 @@ def explore(path: Path, num_points: int = MAX_POINTS, layouts: Sequence[str] = (
     from ssl_mnist.explore.contents import add_encoders, add_images, add_methods
     from ssl_mnist.explore.layouts import choose
     from ssl_mnist.explore.page import Page, check_place
+    from ssl_mnist.pipeline import write_report
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.threads import choose_threads
 
@@ -46,6 +47,8 @@ def explore(path: Path, num_points: int = MAX_POINTS, layouts: Sequence[str] = (
     target = path / EXPLORER
     html = page.html(f"{runs[0].name if len(runs) == 1 else path.resolve().name} on {dataset.name}")
     atomic_write(target, html)
+    if (path / RUN).is_file():
+        write_report(path)  # which links it
     for remark in page.remarks:
         say(f"        {remark}")
     say(f"page    {shown(target)}, {len(html.encode()) / 2**20:.1f} MiB")

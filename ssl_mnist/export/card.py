@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ssl_mnist import __version__
-from ssl_mnist.console import SPLITS
+from ssl_mnist.console import SPLITS, score_text, splits_of
 from ssl_mnist.encoders import Encoder
 
 LOADING = {
@@ -108,7 +108,7 @@ def _command(overrides: Sequence[str]) -> str:
 
 def _metadata(method: str, data: str, run: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
     """What the Hub reads. The scores are those on test, or on val where test was not read."""
-    split = next((split for split in reversed(SPLITS) if any(key.startswith(f"{split}/") for key in summary["scores"])), None)
+    split = next(reversed(splits_of(summary)), None)
     metrics = [
         {"type": "accuracy", "value": summary[key], "name": about["title"]}
         for key, about in summary["scores"].items()
@@ -128,20 +128,18 @@ def _metadata(method: str, data: str, run: Mapping[str, Any], summary: Mapping[s
 def _scores(summary: Mapping[str, Any]) -> str:
     if not summary["scores"]:
         return "None: the images have no labels."
-    splits = [split for split in SPLITS if any(key.startswith(f"{split}/") for key in summary["scores"])]
+    splits = splits_of(summary)
     rows: dict[str, dict[str, str]] = {}
     for key, about in summary["scores"].items():
         split, _, name = key.partition("/")
-        deviation = summary.get(f"{key.removesuffix('_accuracy')}_std")
-        text = f"{100 * summary[key]:.2f} %" if key.endswith("_accuracy") else f"{summary[key]:.4f}"
-        text += "" if deviation is None else f" ± {100 * deviation:.2f}"
-        rows.setdefault(name, {"title": about["title"]})[split] = text
+        title = about["title"] + (", %" if key.endswith("_accuracy") else "")
+        rows.setdefault(name, {"title": title})[split] = score_text(summary, key)
     lines = [f"| {row['title']} | {' | '.join(row.get(split, '') for split in splits)} |" for row in rows.values()]
     read = "test was read once, after the last choice" if "test" in splits else "test was not read"
     return f"""\
 The encoder is frozen; each probe is fitted to its features of train, every choice is made on val, and {read}.
 ± is the standard deviation over draws of the labels.
 
-| accuracy | {" | ".join(splits)} |
+| score | {" | ".join(splits)} |
 |---|{"---:|" * len(splits)}
 {chr(10).join(lines)}"""

@@ -6,6 +6,17 @@ from pathlib import Path
 
 from PIL import Image
 
+TITLES = {  # of figures, by their names
+    "augmented_views": "Training images and views of them",
+    "class_distribution": "How often each class occurs in each split",
+    "per_class_accuracy": "Accuracy of each class",
+    "confusion_matrix": "Confusion matrix",
+    "most_confused": "Most confused classes",
+    "furthest_from_class": "Images furthest from their class",
+    "tsne": "Latent space, t-SNE",
+    "pca": "Latent space, PCA",
+    "nearest_neighbours": "Nearest neighbours",
+}
 QUALITY = 85  # of WebP: a third of the PNG's bytes, at which the letters of a figure show no blur
 EFFORT = 2  # of 0 to 6: a figure takes 15 ms, at 4 half as much again for a few percent of the bytes
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.pages import Items, Link, Part, Picture, Pictures, Section
-from ssl_mnist.pages.images import embedded, figure_of
+from ssl_mnist.pages.images import TITLES, embedded, figure_of
 
 MAX_BYTES = 2 * 2**20  # of all embedded figures together
 # Sections, each with its title and figures; what is in none of them comes last.
@@ -14,17 +14,6 @@ GROUPS = {
     "embeddings": ("Embeddings", ["tsne", "pca", "nearest_neighbours"]),
 }
 DRAWN_ANEW = ("loss", "learning_rate", "pretext_metrics", "health")  # by curves.py and health.py
-ALT = {
-    "augmented_views": "Training images and views of them",
-    "class_distribution": "How often each class occurs in each split",
-    "per_class_accuracy": "Accuracy of each class",
-    "confusion_matrix": "Confusion matrix",
-    "most_confused": "Most confused classes",
-    "furthest_from_class": "Images furthest from their class",
-    "tsne": "Latent space, t-SNE",
-    "pca": "Latent space, PCA",
-    "nearest_neighbours": "Nearest neighbours",
-}
 
 
 def sections(run: Run) -> list[Section]:
@@ -42,7 +31,7 @@ def sections(run: Run) -> list[Section]:
                 links.append(Link(f"{name}.png", f"figures/{quote(name)}.png"))
             else:
                 left -= len(source)
-                pictures.append(Picture(source, ALT.get(name, name.replace("_", " "))))
+                pictures.append(Picture(source, TITLES.get(name, name.replace("_", " "))))
         parts: list[Part] = [Pictures(pictures, "large natural")] if pictures else []
         parts += [Items([Items.Item("Not embedded:", links=links)])] if links else []
         found += [Section(anchor, title, parts)] if parts else []

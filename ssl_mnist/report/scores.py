@@ -4,7 +4,7 @@ import shlex
 
 from ssl_mnist.compare.references import kind
 from ssl_mnist.compare.runs import Run
-from ssl_mnist.console import shown
+from ssl_mnist.console import score_text, shown, splits_of
 from ssl_mnist.intervals import sampling_error
 from ssl_mnist.pages import Cell, Command, Note, Part, Section, Table
 
@@ -14,7 +14,7 @@ KINDS = {"floor": "a floor: no training", "ceiling": "a ceiling: trained with la
 def answer(run: Run) -> str:
     """The outcome in one sentence."""
     summary = run.summary
-    split = _splits(run)[-1:]
+    split = splits_of(summary)[-1:]
     words = f"{run.method} on {summary['data/source']}"
     words += f" ({KINDS.get(kind(run), kind(run))})" if kind(run) else ""
     key = next((key for key in summary["scores"] if split and key.startswith(f"{split[0]}/") and _is_primary(run, key)), None)
@@ -32,10 +32,6 @@ def _is_primary(run: Run, key: str) -> bool:
     return key.partition("/")[2] == f"{run.summary.get('primary')}_accuracy"
 
 
-def _splits(run: Run) -> list[str]:
-    return [split for split in ("val", "test") if any(key.startswith(f"{split}/") for key in run.summary["scores"])]
-
-
 def section(run: Run) -> Section:
     parts = table(run)
     if not parts:
@@ -45,14 +41,14 @@ def section(run: Run) -> Section:
 
 def table(run: Run) -> list[Part]:
     """A row a score, a column a split; nothing where there is no score."""
-    summary, splits = run.summary, _splits(run)
+    summary, splits = run.summary, splits_of(run.summary)
     rows: dict[str, list[Cell]] = {}  # by score, without its split
     for key, about in summary["scores"].items():
         split, _, name = key.partition("/")
         title = about["title"] + ("" if about["higher_is_better"] else " (lower is better)")
         title += ", %" if key.endswith("_accuracy") else ""
         row = rows.setdefault(name, [Cell(title, look="name"), *(Cell("-", -1) for _ in splits), Cell("")])
-        row[1 + splits.index(split)] = Cell(_value(run, key), summary[key])
+        row[1 + splits.index(split)] = Cell(score_text(summary, key), summary[key])
         images = about.get("num_images") or summary.get(f"data/{split}_size")
         if split == splits[-1] and images and key.endswith("_accuracy"):
             row[-1] = Cell(f"± {100 * sampling_error(summary[key], images):.2f}")
@@ -60,14 +56,8 @@ def table(run: Run) -> list[Part]:
     return [Table(heads, list(rows.values()), "Scores")] if rows else []
 
 
-def _value(run: Run, key: str) -> str:
-    value, std = run.summary[key], run.summary.get(f"{key.removesuffix('_accuracy')}_std")
-    text = f"{100 * value:.2f}" if key.endswith("_accuracy") else f"{value:.4g}"
-    return text if std is None else f"{text} ± {100 * std:.2f}"
-
-
 def _protocol(run: Run) -> str:
-    summary, splits = run.summary, _splits(run)
+    summary, splits = run.summary, splits_of(run.summary)
     train, val, test = (f"{num:,} " if (num := summary.get(f"data/{split}_size")) else "" for split in ("train", "val", "test"))
     text = (
         f"The encoder is frozen, and each probe is fitted on its features of the {train}images of train and their labels. "
@@ -84,7 +74,7 @@ def _protocol(run: Run) -> str:
 
 
 def _unread(run: Run) -> list[Part]:
-    if "test" in _splits(run):
+    if "test" in splits_of(run.summary):
         return []
     return [
         Note("Test was not read. To read it once everything is chosen:", ""),

@@ -5,26 +5,20 @@ from pathlib import Path
 from ssl_mnist.compare.report import Comparison
 from ssl_mnist.compare.sections.runs import address
 from ssl_mnist.pages import Details, Items, Link, Part, Picture, Pictures, Section
-from ssl_mnist.pages.images import embedded, figure_of
+from ssl_mnist.pages.images import TITLES, embedded, figure_of
 
 MAX_PICTURES = 12
 MAX_BYTES = 4 * 2**20  # of all embedded figures together
 # Figures of the runs that are embedded, as far as the bytes reach, in the order of the page; and how they are laid out.
-PICTURES = {
-    "tsne": ("Latent space, t-SNE", ""),
-    "pca": ("Latent space, PCA", ""),
-    "most_confused": ("Most confused classes", "large natural"),
-    "furthest_from_class": ("Images furthest from their class", "large"),
-    "nearest_neighbours": ("Nearest neighbours", "large"),
-}
+PICTURES = {"tsne": "", "pca": "", "most_confused": "large natural", "furthest_from_class": "large", "nearest_neighbours": "large"}
 
 
 def sections(comparison: Comparison) -> list[Section]:
     left, found = MAX_BYTES, []
     order = [*comparison.ranking, *(name for name in comparison.groups if name not in comparison.ranking)]
     shown = set(order[:MAX_PICTURES])
-    for name, (title, look) in PICTURES.items():
-        pictures, others = [], []
+    for name, look in PICTURES.items():
+        title, pictures, others = TITLES[name], [], []
         for configuration in order:
             paths = [(run, path) for run in comparison.groups[configuration] if (path := figure_of(run.folder, name))]
             if not paths:
