@@ -1,4 +1,4 @@
-"""`python tests/explore_picture.py <sweep>/explore.html docs/explore.webp`: the picture of docs/explore.md; a 7 is drawn as tests draw it."""
+"""`python tests/explore_picture.py <sweep>/explore.html docs/explore.webp`: the picture of docs/explore.md, drawn on as in the tests."""
 
 import io
 import sys

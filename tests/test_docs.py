@@ -41,6 +41,16 @@ SMALL = {
     "evaluation.num_points": "50",
     "tracking.mode": "disabled",
 }
+PLACES = {  # what the documents leave open, and what is in the workspace
+    "outputs/sweeps/search/<run>": "outputs/sweeps/two/0-simclr",
+    "outputs/runs/<run>": "outputs/runs/one",
+    "<run>": "outputs/runs/one",
+    "outputs/sweeps/<sweep>": "outputs/sweeps/two",
+    "<sweep>": "outputs/sweeps/two",
+    "data.root=cifar": "data.root=pictures",
+    "<folder>": "pictures",
+    "<file.npz>": "digits.npz",
+}
 DOWNLOADED = {"fashion_mnist", "kmnist", "emnist_balanced", "qmnist", "usps", "cifar10", "cifar100", "svhn", "stl10"}
 
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
@@ -57,8 +67,11 @@ def steps_of(path):
 
 def small(words):
     """A command of the documents as it is run here; None where another test runs it."""
-    module, *rest = [word.replace("<run>", "one").replace("<sweep>", "two") for word in words]
-    rest = [word.replace("<folder>", "pictures").replace("<file.npz>", "digits.npz") for word in rest]
+    module, *rest = words
+    for shown, here in PLACES.items():
+        rest = [word.replace(shown, here) for word in rest]
+    if module != "ssl_mnist" and not rest:  # the name of a command, not one to type
+        return None
     if any(word.startswith(part) for part in NOT_HERE for word in rest) or any("<" in word for word in rest):
         return None
     if module != "ssl_mnist" or "--help" in rest or "--cfg" in rest:
