@@ -157,7 +157,7 @@ def test_a_run_in_every_format(kind, folder):
     assert card.data.license == "mit" and card.data.library_name == "ssl_mnist"
     results = {result.metric_name: result for result in card.data.eval_results}
     assert results["linear probe"].metric_value == score and results["linear probe"].dataset_split == "test"
-    assert f"| linear probe | {100 * summary_of(folder)['val/linear_accuracy']:.2f} % | {100 * score:.2f} % |" in card.text
+    assert f"| linear probe, % | {100 * summary_of(folder)['val/linear_accuracy']:.2f} | {100 * score:.2f} |" in card.text
     assert str(folder) not in card.content and "tracking" not in card.content
 
 
