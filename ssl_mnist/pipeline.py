@@ -2,21 +2,19 @@
 
 import logging
 import math
-import os
-import platform
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ssl_mnist import __version__, config, record, references
+from ssl_mnist import config, record, references
 from ssl_mnist.claim import claim, extended, superseded
 from ssl_mnist.console import Console, say, score_table, show_page, shown
 from ssl_mnist.errors import UserError
 from ssl_mnist.files import CHECKPOINTS, ENCODER, REPORT, SUMMARY, read_json
+from ssl_mnist.summary import costs, facts, num_parameters, predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from ssl_mnist.encoders import Encoder
     from ssl_mnist.evaluate import Evaluation, Probe, Study
     from ssl_mnist.tracking import Tracker
-    from ssl_mnist.training.device import Device
     from ssl_mnist.training.state import Checkpoints
 
 log = logging.getLogger(__name__)
@@ -102,12 +99,12 @@ def _make(
     summary = (
         evaluation.scores
         | {"warnings": [*trained.warnings, *evaluation.warnings]}
-        | _costs(experiment, history, {"pretrain": trained.seconds, "evaluate": probing, "": time.perf_counter() - started})
+        | costs(experiment, history, {"pretrain": trained.seconds, "evaluate": probing, "": time.perf_counter() - started})
         | trained.health
-        | _facts(experiment, settings, what, evaluation)
+        | facts(experiment, settings, what, evaluation)
     )
     if evaluation.predicted is not None:
-        out.files.predictions(_predictions(evaluation))
+        out.files.predictions(predictions(evaluation))
     out.files.summary(summary)
     out.tracker.summary(summary)
     out.console.say(f"\n{score_table(summary)}\n")
@@ -150,7 +147,7 @@ def _without_effect(settings: Mapping[str, Any], experiment: "Experiment") -> Ma
     so that nothing is initialised, its seed. Runs that cannot differ have one identity, and a sweep makes them once."""
     if experiment.method.trains:
         return settings
-    seed = settings["seed"] if _size(experiment.method) else 0
+    seed = settings["seed"] if num_parameters(experiment.method) else 0
     experiment.seed = seed
     return {**settings, "seed": seed, "pretrain": {**settings["pretrain"], "epochs": 0}}
 
@@ -376,72 +373,6 @@ def _label_curves(evaluation: "Evaluation", train_size: int) -> "dict[str, Figur
     return {"label_efficiency": plots.label_efficiency(ways, title)} if ways else {}
 
 
-def _costs(experiment: "Experiment", history: list[dict[str, float]], seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What the run took, in seconds without imports and figures, by its part ("" is all of it), and the last of its metrics."""
-    return {
-        **{name: value for name, value in (history[-1] if history else {}).items() if name.startswith("pretrain/")},
-        "pretrain/steps": experiment.num_steps,
-        **{f"{part}/seconds".lstrip("/"): value for part, value in seconds.items()},
-        "pretrain/images_per_second": experiment.num_steps * experiment.batch_size / seconds["pretrain"],
-        "model/parameters": _size(experiment.encoder),
-        "model/pretrain_parameters": _size(experiment.method),
-        "model/dim": experiment.encoder.dim,
-    }
-
-
-def _predictions(evaluation: "Evaluation") -> dict[str, Any]:
-    """What the first probe said of each image of the shown split, in the split's order: classes by their number."""
-    assert evaluation.shown.labels is not None and evaluation.predicted is not None
-    labels = {"true": evaluation.shown.labels.tolist(), "predicted": evaluation.predicted.tolist()}
-    return {"split": evaluation.split, "score": evaluation.scores["primary"]} | labels
-
-
-def _facts(experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[str, Any], evaluation: "Evaluation") -> dict[str, Any]:
-    """What the run was made from and where."""
-    from ssl_mnist.data import sizes
-
-    dataset = experiment.dataset
-    splits = {"train": dataset.train, "val": dataset.val, evaluation.split: evaluation.shown}
-    return {
-        "data/source": dataset.name,
-        "data/fingerprint": dataset.fingerprint,
-        "data/classes": dataset.spec.classes,
-        **sizes(splits, dataset.spec.classes),
-        **{f"choices/{group}": choice for group, choice in settings["choices"].items()},
-        "seed": settings["seed"],
-        "identity": what["identity"],
-        **({"reference": experiment.method.reference} if experiment.method.reference else {}),
-        **environment(experiment.device),
-    }
-
-
-def environment(device: "Device") -> dict[str, Any]:
-    """Where and with what a run ran, flat."""
-    import torch
-
-    packages = ("torch", "torchvision", "lightly", "scikit-learn", "numpy", "wandb", "hydra-core")
-    return {
-        "machine/processor": _processor(),
-        "machine/cpus": os.cpu_count(),
-        "machine/threads": torch.get_num_threads(),
-        "machine/device": str(device.device),
-        "machine/precision": device.precision,
-        "versions/ssl_mnist": __version__,
-        "versions/python": platform.python_version(),
-        **{f"versions/{package}": version(package) for package in packages},
-    }
-
-
-def _processor() -> str:
-    """The processor's name, on Linux from /proc."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def draw(figures: Iterable[tuple[str, Callable[[], "dict[str, Figure]"]]], save: Callable[[str, "Figure"], Any]) -> None:
     """All figures. One that fails is a warning: the scores stand already."""
     for name, make in figures:
@@ -485,7 +416,3 @@ def _tracked(settings: Mapping[str, Any], sweep: Path | None) -> dict[str, Any]:
         "tags": [f"{group}:{name}" for group, name in choices.items() if name],
         "config": {key: value for key, value in settings.items() if key != "overrides"},
     }
-
-
-def _size(module: Any) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

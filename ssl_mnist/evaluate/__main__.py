@@ -69,8 +69,9 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     from ssl_mnist.build import fitting, fitting_studies, make_dataset, make_evaluation, read_others
     from ssl_mnist.checkpoint import encoder_hash, load_encoder
     from ssl_mnist.evaluate.protocol import applicable
-    from ssl_mnist.pipeline import draw, environment, probe, write_report
+    from ssl_mnist.pipeline import draw, probe, write_report
     from ssl_mnist.record import now
+    from ssl_mnist.summary import environment
     from ssl_mnist.training.device import Device
     from ssl_mnist.training.threads import choose_threads
 
