@@ -22,6 +22,7 @@ from ssl_mnist.compare.predictions import Predictions
 from ssl_mnist.compare.statistics import against_published, compare_pairs
 from ssl_mnist.data.mnist import REBUILT_NOTE
 from ssl_mnist.intervals import estimate, percent, sampling_error
+from ssl_mnist.plots import label_curves
 
 HERE = Path(__file__).resolve().parent
 DOCUMENTS = [HERE.parent / "README.md", HERE.parent / "docs" / "results.md"]
@@ -230,6 +231,34 @@ def block_images(rows: list[Row]) -> str:
     )
 
 
+def block_few_labels(rows: list[Row]) -> str:
+    """Accuracy by the number of labels: of each run in `few_labels/`, what evaluation=label_efficiency wrote."""
+    parts = []
+    for folder in sorted((HERE / "few_labels").iterdir()):
+        summary, run, found = (json.loads((folder / f"{file}.json").read_text()) for file in ("summary", "run", "evaluation"))
+        assert summary["identity"] == run["identity"] == found["identity"], folder
+        ways = label_curves(found | {"data/train_size": summary["data/train_size"]}, "test")
+        lines = []
+        for num in sorted({point.num for points in ways.values() for point in points}):
+            cells = {way: percent(p.accuracy, p.half_width) for way, points in ways.items() for p in points if p.num == num}
+            lines.append([f"{num:,}", *(cells.get(way, "") for way in ways)])
+        caption = (
+            "Test accuracy, %: mean over five draws of the labels, the same for all columns, ± half width of its 95 % interval over draws; "
+            f"all labels are drawn once. One encoder, `{summary['choices/method']}`, seed {summary['seed']}. "
+            f"Data: `{found['data/source']}`. {_machine(found)} Commands:"
+        )
+        commands = f"    {run['command']}\n    python -m ssl_mnist.evaluate outputs/runs/<run> {' '.join(found['overrides'])}"
+        parts.append(f"{table(['labels', *ways], lines)}\n\n{caption}\n\n{commands}")
+    return "\n\n".join(parts)
+
+
+def _machine(summary: dict[str, Any]) -> str:
+    return (
+        f"Machine: {summary['machine/processor']}, {summary['machine/threads']} of {summary['machine/cpus']} cores, "
+        f"precision {summary['machine/precision']}, torch {summary['versions/torch']}."
+    )
+
+
 def block_confusions(rows: list[Row]) -> str:
     """Whether rotation confuses the digits that it is said to, from the confusion matrices in confusions.json."""
     runs = json.loads((HERE / "confusions.json").read_text())
@@ -298,6 +327,7 @@ BLOCKS: dict[str, Callable[[list[Row]], str]] = {
     "verdicts": block_verdicts,
     "published": block_published,
     "images": block_images,
+    "few_labels": block_few_labels,
     "confusions": block_confusions,
 }
 

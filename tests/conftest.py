@@ -103,10 +103,13 @@ def command(*arguments: str, cwd: Path, wait: bool = True, module: str = "ssl_mn
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The shared sweep takes two minutes: what looks at it is slow."""
+    """The shared sweep takes a minute: what looks at it is slow. What is left to the night is slow too."""
     for item in items:
-        if "sweep" in getattr(item, "fixturenames", ()):
+        marks = {mark.name for mark in item.iter_markers()}
+        if "sweep" in getattr(item, "fixturenames", ()) or marks & {"nightly", "fuzz", "documents"}:
             item.add_marker(pytest.mark.slow)
+        if marks & {"fuzz", "documents"} or marks >= {"slow", "faults"}:
+            item.add_marker(pytest.mark.nightly)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 from conftest import FORGET, REPOSITORY, TINY, command, isolate, summary_of, without_times
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.skipif(not (shutil.which("slurmctld") and shutil.which("slurmd")), reason="SLURM is not installed"),
 ]
 

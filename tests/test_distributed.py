@@ -27,7 +27,7 @@ def test_parts_make_up_each_batch():
         distributed.check(6, Ranks(0, 4))
 
 
-@pytest.mark.parametrize("method", ["simclr", "autoencoder", "supervised"])
+@pytest.mark.parametrize("method", ["simclr", pytest.param("autoencoder", marks=pytest.mark.nightly), "supervised"])
 def test_two_ranks_learn_what_one_learns(method, tmp_path):
     """Without BatchNorm and augmentation, which differ by rank."""
 
@@ -98,7 +98,7 @@ def test_what_ends_one_ends_all_and_it_goes_on(signum, tmp_path):
     assert (tmp_path / "run" / "encoder.pt").read_bytes() == (tmp_path / "whole" / "encoder.pt").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_collapse_ends_all_ranks_and_the_first_one_keeps_the_best_epoch(tmp_path):
     """Only rank 0 measures; the others wait for it, and end with it."""
     words = ("devices=2", *RUN[:-1], "method=autoencoder")

@@ -22,8 +22,6 @@ from PIL import Image
 
 from ssl_mnist.data import packaged_5k
 
-pytestmark = pytest.mark.slow
-
 DOCUMENTS = [REPOSITORY / "README.md", *(p for p in sorted((REPOSITORY / "docs").rglob("*.md")) if p.name != "extending.md")]
 NOT_HERE = {
     "hydra/launcher=": "tests/test_launchers.py and test_clusters.py",
@@ -187,6 +185,7 @@ def test_there_are_commands_and_blocks():
     assert sum(isinstance(step, list) for step in steps) > 60 and sum(isinstance(step, str) for step in steps) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")

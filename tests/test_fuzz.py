@@ -190,13 +190,11 @@ def test_bytes_end_in_success_or_one_line(tmp_path):
     of_bytes(FEW, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.fuzz
 def test_many_overrides():
     of_overrides(MANY)
 
 
-@pytest.mark.slow
 @pytest.mark.fuzz
 def test_many_bytes(tmp_path):
     of_bytes(MANY, tmp_path)

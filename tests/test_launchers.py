@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY, command
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 SWEEP = (*TINY, "hydra.sweep.dir=all")
 LAUNCHERS = {  # name -> settings; on two workers, or on as many as there are jobs

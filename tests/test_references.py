@@ -440,7 +440,7 @@ def test_the_command_makes_what_is_missing(overrides, tmp_path):
         assert composed[group] == wanted[group], group
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_experiment_makes_them_and_a_later_sweep_shows_them(tmp_path):
     """A sweep without -m; raw pixels and PCA once for all seeds; then they stand beside a sweep, and resume= takes one job."""
     made = command("experiment=[references,smoke]", *TINY[1:], "seed=0,1", "hydra.sweep.dir=all", cwd=tmp_path)

@@ -150,7 +150,9 @@ def stop_after_rows(folder, num, signum, **variables):
 
 
 @pytest.mark.parametrize(
-    ("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)], ids=["SIGTERM", "SIGINT", "SIGKILL"]
+    ("signum", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.nightly), (signal.SIGKILL, -9)],
+    ids=["SIGTERM", "SIGINT", "SIGKILL"],
 )
 def test_a_run_that_was_ended_goes_on_to_the_same_bits(signum, status, uninterrupted, tmp_path):
     assert stop_after_rows(tmp_path, 2, signum) == status
@@ -165,7 +167,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bits(signum, status, uninterru
     assert "done    already in run" in command("resume=run", cwd=tmp_path).stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_slurm_is_asked_to_start_the_job_again(uninterrupted, tmp_path):
     """On SIGUSR1, by which SLURM says that the time is nearly over; a scontrol of ours notes what it is asked."""
     tool = tmp_path / "bin" / "scontrol"

@@ -7,8 +7,6 @@ import time
 import pytest
 from conftest import METHODS, TINY, command
 
-pytestmark = pytest.mark.slow
-
 
 def finished(sweep):
     return {path: path.stat().st_mtime_ns for path in sweep.glob("*/summary.json")}
@@ -24,6 +22,7 @@ def test_the_entry_point_compares_a_sweep(sweep):
     assert content["answer"] in (folder / "comparison.html").read_text()
 
 
+@pytest.mark.nightly
 def test_a_killed_sweep_goes_on(tmp_path):
     """kill -9 in the middle of job 3 of 6: started again, jobs 1 and 2 are not run again, 3 to 6 are, and the table holds six."""
     words = ("-m", f"seed={','.join('012345')}", *TINY, "hydra.sweep.dir=all")
@@ -45,6 +44,7 @@ def test_a_killed_sweep_goes_on(tmp_path):
     assert [row["n"] for row in content["configurations"]] == [6] and content["killed"] == []
 
 
+@pytest.mark.nightly
 def test_what_changed_is_a_new_job(tmp_path):
     """In the same folder, another setting runs, and never takes the first one's results."""
     for omit in ("null", "stroke"):

@@ -21,6 +21,7 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.faults)
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.nightly)
 
 
 @pytest.fixture
