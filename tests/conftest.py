@@ -110,6 +110,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
         if marks & {"fuzz", "documents"} or marks >= {"slow", "faults"}:
             item.add_marker(pytest.mark.nightly)
+    items.sort(key=lambda item: not item.get_closest_marker("slow"))  # the long ones first, so that no worker waits for one at the end
 
 
 @pytest.fixture(scope="session")

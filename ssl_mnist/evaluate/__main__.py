@@ -54,16 +54,7 @@ def evaluate_again(path: Path, overrides: list[str]) -> list[Path]:
 def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     """Evaluate one encoder; returns the file of its scores."""
     made_from = _run_of(folder)
-    own = [f"data={made_from['choices']['data']}"] if made_from else []
-    test = [] if any(override.startswith("evaluation.test=") for override in overrides) else ["evaluation.test=true"]
-    settings = config.compose(*own, *overrides, *test)
-    if made_from:
-        settings["seed"] = made_from["settings"]["seed"]
-        changed = any(override.startswith("data") and not override.startswith(PLACES) for override in overrides)
-        if not changed:  # the place of the files may be another one today
-            place = {key: settings["data"][key] for key in ("root", "path", "cache") if settings["data"].get(key) not in (None, "???")}
-            settings["data"] = made_from["settings"]["data"] | place
-        settings["encoder"], settings["choices"]["method"] = made_from["settings"]["encoder"], made_from["choices"]["method"]
+    settings = _settings(made_from, overrides)
     config.check(settings)
 
     from ssl_mnist.build import fitting, fitting_studies, make_dataset, make_evaluation, read_others
@@ -132,6 +123,21 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     _track(folder, made_from, settings, target.stem, evaluation.scores)
     say(f"file    {shown(target)}")
     return target
+
+
+def _settings(made_from: dict[str, Any] | None, overrides: list[str]) -> dict[str, Any]:
+    """Those of the run, where there is one, with the overrides."""
+    own = [f"data={made_from['choices']['data']}"] if made_from else []
+    test = [] if any(override.startswith("evaluation.test=") for override in overrides) else ["evaluation.test=true"]
+    settings = config.compose(*own, *overrides, *test)
+    if made_from:
+        settings["seed"] = made_from["settings"]["seed"]
+        changed = any(override.startswith("data") and not override.startswith(PLACES) for override in overrides)
+        if not changed:  # the place of the files may be another one today
+            place = {key: settings["data"][key] for key in ("root", "path", "cache") if settings["data"].get(key) not in (None, "???")}
+            settings["data"] = made_from["settings"]["data"] | place
+        settings["encoder"], settings["choices"]["method"] = made_from["settings"]["encoder"], made_from["choices"]["method"]
+    return settings
 
 
 def _save(path: Path, figure: Any) -> None:
