@@ -17,7 +17,7 @@ from ssl_mnist.data import Split
 from ssl_mnist.evaluate.base import Labelled
 from ssl_mnist.evaluate.finetune import Classifier, layer_groups, lr_factor
 from ssl_mnist.evaluate.fixmatch import Consistency
-from ssl_mnist.evaluate.label_spreading import normalised_graph, spread
+from ssl_mnist.evaluate.label_spreading import balanced, normalised_graph, spread
 from ssl_mnist.evaluate.protocol import applicable
 from ssl_mnist.plots import Point, label_curves
 
@@ -118,6 +118,17 @@ def test_the_equation_is_solved(alpha):
     seeds = np.eye(150)[:, :6]
     exact = np.linalg.solve(np.eye(150) - alpha * graph.toarray(), seeds)
     np.testing.assert_allclose(spread(graph, seeds, alpha), exact, atol=1e-4)
+
+
+def test_classes_get_equal_shares():
+    """A row that nothing reaches stays empty; the more rounds, the nearer all columns are to the same sum, while rows have sum one."""
+    masses = np.random.default_rng(0).random((60, 4)) ** 3 * [1, 2, 5, 20]
+    masses[7] = 0
+    for rounds, within in ((1, 10), (5, 0.1), (100, 1e-6)):
+        found = balanced(masses, rounds)
+        np.testing.assert_allclose(np.delete(found, 7, 0).sum(1), 1)
+        assert not found[7].any() and np.abs(found.sum(0) - 59 / 4).max() < within
+    assert np.abs(balanced(masses, 1).sum(0) - 59 / 4).max() > 0.5
 
 
 def test_the_graph_joins_each_image_with_its_nearest():

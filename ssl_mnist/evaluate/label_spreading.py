@@ -25,20 +25,23 @@ class LabelSpreading(BudgetProbe):
     """n labels spread to all of train, whose other images are used without theirs; other images are answered by the k-NN's vote over train.
 
     F = (I - alpha S)^-1 Y, with S the normalised adjacency of the symmetric graph that joins each image with its k nearest by cosine.
-    The columns of F are scaled to the same mass, since the draws have equally many labels of each class (class mass normalisation, Zhu,
-    Ghahramani and Lafferty 2003, section 4), and its rows to one.
+    The columns of F are scaled to the same mass (class mass normalisation, Zhu, Ghahramani and Lafferty 2003, section 4), as of classes that
+    are equally large, and its rows to one; repeated, as by Sinkhorn and Knopp 1967, no class takes over images of another.
     """
 
     title, stem = "label spreading", "label_spreading"
 
-    def __init__(self, num_labels: list[int], num_draws: int, k: int, alpha: float, vote_k: int, temperature: float) -> None:
-        """k: neighbours in the graph; alpha: how far labels spread; vote_k, temperature: of the k-NN's vote."""
+    def __init__(self, num_labels: list[int], num_draws: int, k: int, alpha: float, balance: int, vote_k: int, temperature: float) -> None:
+        """k: neighbours in the graph; alpha: how far labels spread; balance: how often masses are normalised; vote_k, temperature: of the
+        k-NN's vote."""
         super().__init__(num_labels, num_draws)
         check(k, temperature)
         check(vote_k, temperature)
         if not 0 < alpha < 1:
             raise UserError(f"alpha must be above 0 and below 1, got {alpha}")
-        self.k, self.alpha, self.vote_k, self.temperature = k, alpha, vote_k, temperature
+        if not 1 <= balance <= 1000:
+            raise UserError(f"balance must be in 1..1,000, got {balance}")
+        self.k, self.alpha, self.balance, self.vote_k, self.temperature = k, alpha, balance, vote_k, temperature
 
     def prepare(self, train: Labelled) -> "csr_array":
         return normalised_graph(train.features["embedding"], self.k)
@@ -50,9 +53,7 @@ class LabelSpreading(BudgetProbe):
         seeds = np.zeros((len(train.labels), train.num_classes))
         labels = train.labels[drawn].cpu().numpy()
         seeds[drawn.cpu().numpy(), labels] = 1
-        found = spread(shared, seeds, self.alpha)
-        found /= found.sum(0, keepdims=True)
-        found /= np.maximum(found.sum(1, keepdims=True), 1e-300)  # 0 where no label reaches
+        found = balanced(spread(shared, seeds, self.alpha), self.balance)
         return {"targets": torch.from_numpy(found).float().to(drawn.device)}
 
     def predict_draw(self, tensors: dict[str, Tensor], features: Features) -> Tensor:
@@ -97,3 +98,11 @@ def spread(graph: "csr_array", seeds: np.ndarray, alpha: float, tolerance: float
             break
         direction = residual + energy / np.maximum(before, 1e-300) * direction
     return np.maximum(found, 0)  # the exact solution has no negative entry
+
+
+def balanced(masses: np.ndarray, rounds: int) -> np.ndarray:
+    """Masses (N, K), not negative, whose columns and then rows were scaled to equal sums, `rounds` times; a row of zeros stays one."""
+    for _ in range(rounds):
+        masses = masses / masses.sum(0, keepdims=True)
+        masses = masses / np.maximum(masses.sum(1, keepdims=True), 1e-300)
+    return masses
