@@ -25,8 +25,8 @@ class LabelSpreading(BudgetProbe):
     """n labels spread to all of train, whose other images are used without theirs; other images are answered by the k-NN's vote over train.
 
     F = (I - alpha S)^-1 Y, with S the normalised adjacency of the symmetric graph that joins each image with its k nearest by cosine.
-    The columns of F are scaled to the same mass (class mass normalisation, Zhu, Ghahramani and Lafferty 2003, section 4), as of classes that
-    are equally large, and its rows to one; repeated, as by Sinkhorn and Knopp 1967, no class takes over images of another.
+    The columns of F are scaled to the same mass, as of classes that are equally large (class mass normalisation, Zhu, Ghahramani and
+    Lafferty 2003, section 4), and its rows to one; repeated (Sinkhorn and Knopp 1967), no class takes over images of another.
     """
 
     title, stem = "label spreading", "label_spreading"
