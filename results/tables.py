@@ -46,6 +46,9 @@ class Row(NamedTuple):
     def seeds(self) -> list[int]:
         return [summary["seed"] for summary, _ in self.runs]
 
+    def has(self, key: str) -> bool:
+        return all(key in summary for summary, _ in self.runs)
+
     def values(self, key: str) -> list[float]:
         return [summary[key] for summary, _ in self.runs]
 
@@ -99,10 +102,11 @@ def accuracies(split: str, rows: list[Row]) -> str:
     keys = scores(split, rows)
     lines = []
     for row in rows:
-        cells = [estimate(row.values(key), 1 / row.same(f"data/{split}_size")) for key in keys]
-        lines.append([row.label, str(len(row.runs)), *(percent(found.mean, found.half_width) for found in cells)])
+        cells = [estimate(row.values(key), 1 / row.same(f"data/{split}_size")) if row.has(key) else None for key in keys]
+        shown = ["-" if found is None else percent(found.mean, found.half_width) for found in cells]
+        lines.append([row.label, str(len(row.runs)), *shown])
     images = rows[0].same(f"data/{split}_size")
-    best = [max(statistics.mean(row.values(key)) for row in rows) for key in keys]
+    best = [max(statistics.mean(row.values(key)) for row in rows if row.has(key)) for key in keys]
     errors = [f"± {100 * sampling_error(mean, images):.2f}" for mean in best]
     lines.append([f"sampling error of {images:,} images, at the column's best", "", *errors])
     return table([f"accuracy on {split}, %", "seeds", *titles(keys, rows)], lines)
@@ -231,6 +235,23 @@ def block_images(rows: list[Row]) -> str:
     )
 
 
+def block_references(rows: list[Row]) -> str:
+    """Floors and ceilings, of the runs in `references/`."""
+    found: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for folder in sorted((HERE / "references").iterdir()):
+        summary, run = (json.loads((folder / f"{file}.json").read_text()) for file in ("summary", "run"))
+        assert summary["identity"] == run["identity"], folder
+        found.setdefault(f"`{summary['choices/method']}`, {summary['reference']}", []).append((summary, run))
+    references = [Row(label, sorted(runs, key=_seed)) for label, runs in found.items()]
+    references.sort(key=lambda row: -statistics.mean(row.values("test/linear_accuracy")))
+    ((command, commit),) = {(run["command"], run["git"]["commit"][:7]) for row in references for _, run in row.runs}
+    caption = (
+        "Mean over seeds ± half width of its 95 % confidence interval; raw pixels and PCA have no seed. Encoder: the default, `conv`. "
+        f"{sources(references)} {machines(references)} Commit {commit}. Command:"
+    )
+    return f"{accuracies('test', references)}\n\n{caption}\n\n    {command}"
+
+
 def block_few_labels(rows: list[Row]) -> str:
     """Accuracy by the number of labels: of each run in `few_labels/`, what evaluation=label_efficiency wrote."""
     parts = []
@@ -327,6 +348,7 @@ BLOCKS: dict[str, Callable[[list[Row]], str]] = {
     "verdicts": block_verdicts,
     "published": block_published,
     "images": block_images,
+    "references": block_references,
     "few_labels": block_few_labels,
     "confusions": block_confusions,
 }
