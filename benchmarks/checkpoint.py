@@ -31,7 +31,7 @@ with tempfile.TemporaryDirectory(dir=".") as folder:
     for _ in steps(experiment, progress):
         if progress.step % STEPS == 0:
             started = time.perf_counter()
-            checkpoints.save(experiment, progress, metrics_bytes=0, seconds=0.0)
+            checkpoints.save(experiment, progress, metrics=b"", seconds=0.0)
             seconds.append(time.perf_counter() - started)
         if len(seconds) == SAVES:
             break

@@ -88,7 +88,7 @@ def _make(
     experiment: "Experiment", settings: Mapping[str, Any], what: Mapping[str, Any], threads: str | None, started: float, out: "_Outputs"
 ) -> dict[str, Any]:
     """Train, evaluate and draw, from where an earlier try ended; returns the summary. what: the run's identity."""
-    found = out.checkpoints.newest(out.files.metrics_bytes())
+    found = out.checkpoints.newest(out.files.metrics())
     if found is None and out.checkpoints.extends:
         raise UserError(f"{shown(out.files.folder)} holds no checkpoint from which a longer run can go on; choose another hydra.run.dir")
     out.files.write_run(wandb=out.tracker.facts())
@@ -240,7 +240,7 @@ def _train(experiment: "Experiment", settings: Mapping[str, Any], found: dict[st
     started, collapse = time.perf_counter() - seconds, None
 
     def save() -> None:
-        out.checkpoints.save(experiment, progress, metrics_bytes=out.files.sync_metrics(), seconds=time.perf_counter() - started)
+        out.checkpoints.save(experiment, progress, metrics=out.files.sync_metrics(), seconds=time.perf_counter() - started)
 
     with out.console.training(experiment.num_steps, progress.step) as show, stops.deferred() as stop:
         for metrics in steps(experiment, progress):

@@ -102,16 +102,16 @@ class Record:
         with (self.folder / METRICS).open("a") as file:
             print(json.dumps(metrics), file=file)
 
-    def metrics_bytes(self) -> int:
-        """Length of metrics.jsonl, 0 where there is none."""
+    def metrics(self) -> bytes:
+        """What metrics.jsonl holds; nothing where there is none."""
         path = self.folder / METRICS
-        return path.stat().st_size if path.exists() else 0
+        return path.read_bytes() if path.exists() else b""
 
-    def sync_metrics(self) -> int:
-        """Have metrics.jsonl on the disk itself; returns its length in bytes."""
+    def sync_metrics(self) -> bytes:
+        """Have metrics.jsonl on the disk itself; returns what it holds."""
         with (self.folder / METRICS).open("rb+") as file:
             os.fsync(file.fileno())
-        return self.metrics_bytes()
+        return self.metrics()
 
     def continue_metrics(self, length: int) -> tuple[list[dict[str, float]], int]:
         """Cut metrics.jsonl to its first `length` bytes; returns their rows, and the last step that it held before (0: none)."""

@@ -86,7 +86,7 @@ def files(place):
     built = experiment()
     save_encoder(built.encoder, place / "encoder.pt", "simclr", "0" * 16)
     checkpoints = state.Checkpoints(place / "c", "id", 60)
-    checkpoints.save(built, state.Progress(), metrics_bytes=0, seconds=0.0)
+    checkpoints.save(built, state.Progress(), metrics=b"", seconds=0.0)
     (checkpoint,) = (place / "c").iterdir()
     run = record.describe(settings(*BASE), None, {"identity": "0" * 16, "identity_parts": {}, "resolved": {}})
     summary = {"scores": {"test/x_accuracy": {"title": "x", "higher_is_better": True}}, "test/x_accuracy": 0.5, "seed": 0}
@@ -103,7 +103,7 @@ def files(place):
         for old in target.parent.iterdir():
             old.unlink()
         target.write_bytes(data)
-        state.Checkpoints(place / "c2", "id", 60).newest(1000)
+        state.Checkpoints(place / "c2", "id", 60).newest(b"")
 
     def read_run(name):
         def read(path):

@@ -362,6 +362,6 @@ def test_a_checkpoint_holds_the_best_epoch(tmp_path):
     next(steps(built, progress))
     progress.best = health.better("best_knn", None, {"health/knn_accuracy": 0.5}, 1, built.method)
     checkpoints = state.Checkpoints(tmp_path / "c", "id", 60)
-    checkpoints.save(built, progress, metrics_bytes=0, seconds=0.0)
-    again = state.restore(checkpoints.newest(0), experiment("pretrain.epochs=1"))
+    checkpoints.save(built, progress, metrics=b"", seconds=0.0)
+    again = state.restore(checkpoints.newest(b""), experiment("pretrain.epochs=1"))
     assert again.best["value"] == 0.5 and all(torch.equal(again.best["method"][k], v) for k, v in built.method.state_dict().items())

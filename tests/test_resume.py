@@ -19,6 +19,7 @@ from ssl_mnist.pipeline import run
 from ssl_mnist.training import state, stops
 from ssl_mnist.training.loop import steps
 
+ROWS = b"".join(b'{"step": %d}\n' % step for step in range(100))  # more than 1,000 bytes
 EPOCHS = "pretrain.epochs=2"  # of 6 steps of 20 images, with rows of metrics after steps 3, 6, 9 and 12
 
 
@@ -44,10 +45,10 @@ def test_going_on_from_any_step_gives_the_same_bits(method, tmp_path):
         first, checkpoints = made(method), state.Checkpoints(tmp_path / str(step), "id", 60)
         progress = state.Progress()
         before = trained(first, progress, until=step)
-        checkpoints.save(first, progress, metrics_bytes=0, seconds=0.0)
+        checkpoints.save(first, progress, metrics=b"", seconds=0.0)
         again = made(method)
         torch.manual_seed(step)  # nothing may depend on what was drawn before
-        after = trained(again, state.restore(checkpoints.newest(0), again))
+        after = trained(again, state.restore(checkpoints.newest(b""), again))
         assert before + after == rows, step
         for name, value in whole.method.state_dict().items():
             assert torch.equal(again.method.state_dict()[name], value), (step, name)
@@ -57,23 +58,25 @@ def test_the_last_two_are_kept_and_the_newest_whole_one_is_read(tmp_path, caplog
     built, progress, checkpoints = made(), state.Progress(), state.Checkpoints(tmp_path / "c", "id", 60)
     for step in (1, 2, 3):
         trained(built, progress, until=step)
-        checkpoints.save(built, progress, metrics_bytes=100 * step, seconds=0.0)
+        checkpoints.save(built, progress, metrics=ROWS[: 100 * step], seconds=0.0)
     (tmp_path / "c" / "notes.txt").write_text("mine")
     second, third = sorted((tmp_path / "c").glob("*.pt"))
-    assert checkpoints.newest(300)["step"] == 3
-    assert checkpoints.newest(299)["step"] == 2 and "shorter" in caplog.text
+    assert checkpoints.newest(ROWS[:300])["step"] == 3
+    for other in (ROWS[:299], ROWS[:250] + b"x" + ROWS[251:]):  # metrics.jsonl was cut short, or a bit of it was flipped
+        caplog.clear()
+        assert checkpoints.newest(other)["step"] == 2 and "metrics.jsonl does not begin with the rows that it had then" in caplog.text
     data = bytearray(third.read_bytes())
     data[len(data) // 2] ^= 1
     third.write_bytes(data)
-    assert checkpoints.newest(1000)["step"] == 2 and f"{third} is not used: its content does not match" in caplog.text
-    assert state.Checkpoints(tmp_path / "c", "other", 60).newest(1000) is None
+    assert checkpoints.newest(ROWS)["step"] == 2 and f"{third} is not used: its content does not match" in caplog.text
+    assert state.Checkpoints(tmp_path / "c", "other", 60).newest(ROWS) is None
     second.write_bytes(second.read_bytes()[:100])
     (tmp_path / "c" / f"{third.name}.77.tmp").write_bytes(b"")  # a kill while it was written
-    assert checkpoints.newest(1000) is None
+    assert checkpoints.newest(ROWS) is None
     fresh, progress = made(), state.Progress()
     trained(fresh, progress, until=1)
-    checkpoints.save(fresh, progress, metrics_bytes=0, seconds=0.0)  # which is behind the unusable ones, and stays
-    assert checkpoints.newest(1000)["step"] == 1 and len(list((tmp_path / "c").glob("step-*.pt"))) == 1
+    checkpoints.save(fresh, progress, metrics=b"", seconds=0.0)  # which is behind the unusable ones, and stays
+    assert checkpoints.newest(ROWS)["step"] == 1 and len(list((tmp_path / "c").glob("step-*.pt"))) == 1
     checkpoints.remove()
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["notes.txt"]
 
@@ -91,7 +94,7 @@ def test_a_checkpoint_that_is_a_pickle_runs_nothing(tmp_path):
     folder = tmp_path / "c"
     folder.mkdir()
     (folder / f"step-00000001-{sha256(buffer.getvalue())[:16]}.pt").write_bytes(buffer.getvalue())
-    assert state.Checkpoints(folder, "id", 60).newest(1000) is None and not canary.exists()
+    assert state.Checkpoints(folder, "id", 60).newest(ROWS) is None and not canary.exists()
 
 
 def test_a_full_disk_costs_a_checkpoint_and_no_run(tmp_path, monkeypatch, caplog):
@@ -100,7 +103,7 @@ def test_a_full_disk_costs_a_checkpoint_and_no_run(tmp_path, monkeypatch, caplog
 
     monkeypatch.setattr(state, "atomic_write", full)
     checkpoints = state.Checkpoints(tmp_path / "c", "id", 60)
-    checkpoints.save(made(), state.Progress(), metrics_bytes=0, seconds=0.0)
+    checkpoints.save(made(), state.Progress(), metrics=b"", seconds=0.0)
     assert "no checkpoint of step 0" in caplog.text and "No space left" in caplog.text
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 _NAME = re.compile(r"step-(\d+)-([0-9a-f]{16})\.pt")
 
@@ -55,15 +55,16 @@ class Checkpoints:
     def due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.every
 
-    def save(self, experiment: "Experiment", progress: Progress, metrics_bytes: int, seconds: float) -> None:
-        """metrics_bytes: the length of metrics.jsonl; seconds: of training so far. A full disk costs the checkpoint, not the run."""
+    def save(self, experiment: "Experiment", progress: Progress, metrics: bytes, seconds: float) -> None:
+        """metrics: what metrics.jsonl holds; seconds: of training so far. A full disk costs the checkpoint, not the run."""
         content = {
             "format": FORMAT,
             "identity": self.identity,
             "method": experiment.method.state_dict(),
             "optimizer": experiment.optimizer.state_dict(),
             **vars(progress),
-            "metrics_bytes": metrics_bytes,
+            "metrics_bytes": len(metrics),
+            "metrics_hash": hashlib.sha256(metrics).hexdigest(),
             "seconds": seconds,
         }
         buffer = io.BytesIO()
@@ -81,8 +82,8 @@ class Checkpoints:
             self.rejected.clear()
         self.saved_at = time.monotonic()
 
-    def newest(self, metrics_bytes: int) -> dict[str, Any] | None:
-        """The content of the newest checkpoint that is whole, of this run and not ahead of metrics.jsonl, or None."""
+    def newest(self, metrics: bytes) -> dict[str, Any] | None:
+        """The content of the newest checkpoint that is whole, of this run and with whose rows metrics.jsonl begins, or None."""
         self.rejected.clear()
         for path in self._files():
             try:
@@ -92,8 +93,8 @@ class Checkpoints:
                 content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
                 if content["format"] != FORMAT or content["identity"] not in (self.identity, self.extends):
                     raise ValueError("it is of another run")
-                if content["metrics_bytes"] > metrics_bytes:
-                    raise ValueError("metrics.jsonl is shorter than it was then")
+                if hashlib.sha256(metrics[: content["metrics_bytes"]]).hexdigest() != content["metrics_hash"]:
+                    raise ValueError("metrics.jsonl does not begin with the rows that it had then")
             except Exception as error:  # whatever a foreign file makes torch say
                 reason = str(error).splitlines()[0] if isinstance(error, ValueError | OSError) else "it is damaged"
                 log.warning("WARNING %s is not used: %s", path, reason)
