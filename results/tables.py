@@ -338,6 +338,17 @@ def block_speed(rows: list[Row]) -> str:
     return table([f"speed on {found['machine']}; version {found['version']}", "", "command"], lines)
 
 
+def block_checks(rows: list[Row]) -> str:
+    """Benchmarks and long tests: what checks.json says that each command printed."""
+    found = json.loads((HERE / "checks.json").read_text())
+    parts = [f"`{run['command']}` (commit {run['commit']}):\n\n{_indented(run['output'])}" for run in found["runs"]]
+    return "\n\n".join([f"Machine: {found['machine']}, {found['date']}.", *parts])
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
 BLOCKS: dict[str, Callable[[list[Row]], str]] = {
     "scores": block_scores,
     "speed": block_speed,
@@ -351,6 +362,7 @@ BLOCKS: dict[str, Callable[[list[Row]], str]] = {
     "references": block_references,
     "few_labels": block_few_labels,
     "confusions": block_confusions,
+    "checks": block_checks,
 }
 
 

@@ -21,7 +21,8 @@ import torch
 from conftest import noise
 
 from ssl_mnist import data
-from ssl_mnist.data.spec import check_content, checked
+from ssl_mnist.data import stored
+from ssl_mnist.data.spec import channel_statistics, check_content, checked
 from ssl_mnist.errors import UserError
 
 files = importlib.import_module("ssl_mnist.data.mnist")  # as an attribute of the package, `mnist` is the function
@@ -416,3 +417,13 @@ def test_the_download_ends_with_its_parent(tmp_path, stop):
     while listing(tmp_path) and time.monotonic() < end:
         time.sleep(0.1)
     assert listing(tmp_path) == []  # nor is its temporary folder left
+
+
+def test_large_images_are_taken_fewer_at_a_time(monkeypatch):
+    """At most 32 MiB; their fingerprint and their statistics are the same."""
+    images = torch.randint(256, (7, 3, 40, 40), dtype=torch.uint8)
+    before = data.fingerprint(images), channel_statistics(images)
+    monkeypatch.setattr(stored, "CHUNK", 2 * 3 * 40 * 40 + 1)
+    assert [len(part) for part in data.chunks(images, 1000)] == [2, 2, 2, 1] and [len(part) for part in data.chunks(images, 1)] == [1] * 7
+    assert (data.fingerprint(images), channel_statistics(images)) == before
+    assert data.fingerprint(images, torch.arange(7)) != before[0]

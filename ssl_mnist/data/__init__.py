@@ -8,7 +8,7 @@ from ssl_mnist.data.packaged import digits_8x8, packaged_5k
 from ssl_mnist.data.public import public
 from ssl_mnist.data.spec import Dataset, ImageSpec, KnownSpec, Split, as_float, fingerprint
 from ssl_mnist.data.splits import class_counts, describe, draw, examples, random_part, sizes, steps_per_epoch, stratified
-from ssl_mnist.data.stored import Images, batches
+from ssl_mnist.data.stored import Images, batches, chunks
 
 __all__ = [
     "DataNotFound",
@@ -20,6 +20,7 @@ __all__ = [
     "arrays",
     "as_float",
     "batches",
+    "chunks",
     "class_counts",
     "data_folder",
     "describe",

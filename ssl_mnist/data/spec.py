@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_mnist.data.stored import Images
+from ssl_mnist.data.stored import Images, chunks
 from ssl_mnist.errors import UserError
 
 
@@ -83,7 +83,7 @@ class KnownSpec:
 def channel_statistics(images: Images) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel of images (N, C, H, W), white = 1; a constant channel has a deviation of 1."""
     counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
-    for batch in images.split(1000):
+    for batch in chunks(images, 1000):
         counts += torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in batch.cpu().transpose(0, 1)])
     values = torch.arange(256, dtype=torch.float64) / 255
     shares = counts / counts.sum(1, keepdim=True)
@@ -140,7 +140,7 @@ def fingerprint(*parts: Images) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(str(tuple(part.shape)).encode())
-        for batch in part.split(10_000):
+        for batch in chunks(part, 10_000):
             digest.update(batch.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 

@@ -65,6 +65,12 @@ class Stored:
 
 
 Images = Tensor | Stored
+CHUNK = 2**25  # bytes of uint8 images that are taken at a time, where any number will do: 32 MiB, as floats 128
+
+
+def chunks(images: Images, most: int) -> Iterator[Tensor]:
+    """Images (N, C, H, W) in order, at most `most` at a time, and of large ones fewer."""
+    yield from images.split(max(1, min(most, CHUNK // images.shape[1:].numel())))
 
 
 def batches(images: Images, order: Tensor, batch_size: int) -> Iterator[Tensor]:

@@ -17,7 +17,7 @@ from ssl_mnist.augment import Erasing, GeometricOp
 from ssl_mnist.augment.base import warp
 from ssl_mnist.augment.geometric import move
 from ssl_mnist.augment.pixel import blur, luma, thicken
-from ssl_mnist.data import Images, as_float
+from ssl_mnist.data import Images, as_float, chunks
 from ssl_mnist.errors import UserError
 from ssl_mnist.training.seeds import seed_for
 
@@ -43,7 +43,7 @@ class Corruption:
 
     def batches(self, images: Images, strength: float) -> Iterator[Tensor]:
         """Corrupted copies of images (N, C, H, W) uint8, of the same type and batch by batch."""
-        for i, batch in enumerate(images.split(BATCH)):
+        for i, batch in enumerate(chunks(images, BATCH)):
             with torch.random.fork_rng():
                 torch.manual_seed(seed_for(SEED, f"corruption {type(self).__name__}", i))
                 changed = self.change(as_float(batch), strength)

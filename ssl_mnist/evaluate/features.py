@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_mnist.data import Images, as_float
+from ssl_mnist.data import Images, as_float, chunks
 from ssl_mnist.encoders import Encoder, max_pool
 from ssl_mnist.evaluate.base import Features
 from ssl_mnist.evaluate.kept import Kept, features_key
@@ -27,7 +27,7 @@ def extract(encoder: Encoder, images: Images, cells: set[int], tta: int = 0, bat
     """
     assert not encoder.training
     parts: list[Features] = []
-    for batch in images.split(batch_size):
+    for batch in chunks(images, batch_size):
         found = [_features(encoder, moved, cells) for moved in _moved(as_float(batch), tta)]
         parts.append({name: _mean([each[name] for each in found]) for name in found[0]})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

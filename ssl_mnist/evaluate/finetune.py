@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from ssl_mnist.augment import Augmentation
-from ssl_mnist.data import Images, as_float
+from ssl_mnist.data import Images, as_float, chunks
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.base import Features, Labelled
@@ -169,7 +169,7 @@ class FineTune(BudgetProbe):
         """(N, K) of images (N, C, H, W) uint8, not augmented; the network is back in its mode afterwards."""
         modes = {module: module.training for module in network.modules()}
         network.eval()
-        found = torch.cat([network(as_float(part)) for part in images.split(1000)])
+        found = torch.cat([network(as_float(part)) for part in chunks(images, 1000)])
         for module, training in modes.items():
             module.training = training
         return found

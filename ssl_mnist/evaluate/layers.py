@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssl_mnist.data import Images, as_float
+from ssl_mnist.data import Images, as_float, chunks
 from ssl_mnist.encoders import Encoder
 
 MAX_LAYERS = 8  # of a deeper encoder these many, evenly spread, the first and the last among them
@@ -39,7 +39,7 @@ def layer_embeddings(
 
     hooks = [layer.register_forward_hook(keep(f"layer {number}")) for number, layer in enumerate(layers, 1)]
     try:
-        for batch in images.split(batch_size):
+        for batch in chunks(images, batch_size):
             embedding = encoder(as_float(batch))
             found.setdefault("embedding", []).append(embedding.float().cpu())
             if head is not None:
