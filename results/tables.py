@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 import re
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -253,12 +254,16 @@ def block_references(rows: list[Row]) -> str:
 
 
 def block_few_labels(rows: list[Row]) -> str:
-    """Accuracy by the number of labels: of each run in `few_labels/`, what evaluation=label_efficiency wrote."""
+    """Accuracy by the number of labels: of each run in `few_labels/`, what its evaluations wrote, a later one over an earlier one."""
     parts = []
     for folder in sorted((HERE / "few_labels").iterdir()):
-        summary, run, found = (json.loads((folder / f"{file}.json").read_text()) for file in ("summary", "run", "evaluation"))
-        assert summary["identity"] == run["identity"] == found["identity"], folder
-        ways = label_curves(found | {"data/train_size": summary["data/train_size"]}, "test")
+        summary, run = (json.loads((folder / f"{file}.json").read_text()) for file in ("summary", "run"))
+        evaluations = [json.loads(path.read_text()) for path in sorted(folder.glob("evaluation-*.json"))]
+        assert {summary["identity"]} == {each["identity"] for each in [run, *evaluations]}, folder
+        found = {"data/train_size": summary["data/train_size"]}
+        for each in evaluations:
+            found |= each | {"scores": found.get("scores", {}) | each["scores"]}
+        ways = label_curves(found, "test")
         lines = []
         for num in sorted({point.num for points in ways.values() for point in points}):
             cells = {way: percent(p.accuracy, p.half_width) for way, points in ways.items() for p in points if p.num == num}
@@ -268,7 +273,8 @@ def block_few_labels(rows: list[Row]) -> str:
             f"all labels are drawn once. One encoder, `{summary['choices/method']}`, seed {summary['seed']}. "
             f"Data: `{found['data/source']}`. {_machine(found)} Commands:"
         )
-        commands = f"    {run['command']}\n    python -m ssl_mnist.evaluate outputs/runs/<run> {' '.join(found['overrides'])}"
+        again = [f"    python -m ssl_mnist.evaluate outputs/runs/<run> {shlex.join(each['overrides'])}" for each in evaluations]
+        commands = "\n".join([f"    {run['command']}", *again])
         parts.append(f"{table(['labels', *ways], lines)}\n\n{caption}\n\n{commands}")
     return "\n\n".join(parts)
 
