@@ -4,6 +4,7 @@ torchrun starts them, or `devices=N` does (launch.py). Gradients and terms are m
 but for what a network computes of its part alone: BatchNorm, unless it is synchronised (CUDA).
 """
 
+import atexit
 import datetime
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ class Ranks:
             return cls()
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
+            atexit.register(distributed.destroy_process_group)  # else its threads may abort a process that has done its work
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     def agree(self, value: Any) -> Any:
