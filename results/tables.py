@@ -68,14 +68,21 @@ def read() -> list[Row]:
     found: dict[tuple[str, str], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for folder in sorted(path.parent for path in HERE.glob("*/summary.json")):
         name, _, method = folder.name.split("-", 2)
-        summary, run = (json.loads((folder / file).read_text()) for file in ("summary.json", "run.json"))
-        assert summary["identity"] == run["identity"] and run["choices"]["method"] == method, folder
+        summary, run = _run_in(folder)
+        assert run["choices"]["method"] == method, folder
         found.setdefault((name, method), []).append((summary, run))
     rows = []
     for name, label in SETS.items():
         of_set = [Row(label.format(method), sorted(runs, key=_seed)) for (kind, method), runs in found.items() if kind == name]
         rows += sorted(of_set, key=lambda row: -statistics.mean(row.values(scores("test", [row])[0])))
     return rows
+
+
+def _run_in(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a run's summary.json and run.json hold."""
+    summary, run = (json.loads((folder / file).read_text()) for file in ("summary.json", "run.json"))
+    assert summary["identity"] == run["identity"], folder
+    return summary, run
 
 
 def _seed(run: tuple[dict[str, Any], dict[str, Any]]) -> int:
@@ -208,10 +215,7 @@ def block_published(rows: list[Row]) -> str:
 
 def block_images(rows: list[Row]) -> str:
     """Other images: one run a line, from `images/<name>/`."""
-    runs = [
-        tuple(json.loads((folder / file).read_text()) for file in ("summary.json", "run.json"))
-        for folder in sorted((HERE / "images").iterdir())
-    ]
+    runs = [_run_in(folder) for folder in sorted((HERE / "images").iterdir())]
     lines = []
     for summary, run in sorted(runs, key=lambda each: (each[0]["data/source"], -each[0]["test/knn_accuracy"])):
         (map_key,) = (key for key in summary["scores"] if key.startswith("test/linear_map"))
@@ -240,8 +244,7 @@ def block_references(rows: list[Row]) -> str:
     """Floors and ceilings, of the runs in `references/`."""
     found: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for folder in sorted((HERE / "references").iterdir()):
-        summary, run = (json.loads((folder / f"{file}.json").read_text()) for file in ("summary", "run"))
-        assert summary["identity"] == run["identity"], folder
+        summary, run = _run_in(folder)
         found.setdefault(f"`{summary['choices/method']}`, {summary['reference']}", []).append((summary, run))
     references = [Row(label, sorted(runs, key=_seed)) for label, runs in found.items()]
     references.sort(key=lambda row: -statistics.mean(row.values("test/linear_accuracy")))
@@ -257,33 +260,27 @@ def block_few_labels(rows: list[Row]) -> str:
     """Accuracy by the number of labels: of each run in `few_labels/`, what its evaluations wrote, a later one over an earlier one."""
     parts = []
     for folder in sorted((HERE / "few_labels").iterdir()):
-        summary, run = (json.loads((folder / f"{file}.json").read_text()) for file in ("summary", "run"))
+        summary, run = _run_in(folder)
         evaluations = [json.loads(path.read_text()) for path in sorted(folder.glob("evaluation-*.json"))]
-        assert {summary["identity"]} == {each["identity"] for each in [run, *evaluations]}, folder
+        assert all(each["identity"] == run["identity"] for each in evaluations), folder
         found = {"data/train_size": summary["data/train_size"]}
         for each in evaluations:
             found |= each | {"scores": found.get("scores", {}) | each["scores"]}
         ways = label_curves(found, "test")
+        (num_draws,) = {about["draws"] for about in found["scores"].values() if about.get("draws", 1) > 1}
         lines = []
         for num in sorted({point.num for points in ways.values() for point in points}):
             cells = {way: percent(p.accuracy, p.half_width) for way, points in ways.items() for p in points if p.num == num}
             lines.append([f"{num:,}", *(cells.get(way, "") for way in ways)])
         caption = (
-            "Test accuracy, %: mean over five draws of the labels, the same for all columns, ± half width of its 95 % interval over draws; "
-            f"all labels are drawn once. One encoder, `{summary['choices/method']}`, seed {summary['seed']}. "
-            f"Data: `{found['data/source']}`. {_machine(found)} Commands:"
+            f"Test accuracy, %: mean over {num_draws} draws of the labels, the same for all columns, ± half width of its 95 % interval "
+            f"over draws; all labels are drawn once. One encoder, `{summary['choices/method']}`, seed {summary['seed']}. "
+            f"Data: `{found['data/source']}`. {machines([Row('', [(found, run)])])} Commands:"
         )
         again = [f"    python -m ssl_mnist.evaluate outputs/runs/<run> {shlex.join(each['overrides'])}" for each in evaluations]
         commands = "\n".join([f"    {run['command']}", *again])
         parts.append(f"{table(['labels', *ways], lines)}\n\n{caption}\n\n{commands}")
     return "\n\n".join(parts)
-
-
-def _machine(summary: dict[str, Any]) -> str:
-    return (
-        f"Machine: {summary['machine/processor']}, {summary['machine/threads']} of {summary['machine/cpus']} cores, "
-        f"precision {summary['machine/precision']}, torch {summary['versions/torch']}."
-    )
 
 
 def block_confusions(rows: list[Row]) -> str:

@@ -108,7 +108,7 @@ def pytest_collection_modifyitems(items):
         marks = {mark.name for mark in item.iter_markers()}
         if "sweep" in getattr(item, "fixturenames", ()) or marks & {"nightly", "fuzz", "documents"}:
             item.add_marker(pytest.mark.slow)
-        if marks & {"fuzz", "documents"} or marks >= {"slow", "faults"}:
+        if marks & {"fuzz", "documents"}:
             item.add_marker(pytest.mark.nightly)
     items.sort(key=lambda item: not item.get_closest_marker("slow"))  # the long ones first, so that no worker waits for one at the end
 

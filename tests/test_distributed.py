@@ -73,7 +73,7 @@ def ranks_of(process):
     return [int(pid) for pid in children]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.faults
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["a rank is killed", "the command is stopped"])
 def test_what_ends_one_ends_all_and_it_goes_on(signum, tmp_path):

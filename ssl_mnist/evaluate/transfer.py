@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_mnist.data import Dataset, Images, Split
+from ssl_mnist.data import Dataset, Images, Split, chunks
 from ssl_mnist.errors import UserError
 from ssl_mnist.evaluate.protocol import evaluate
 from ssl_mnist.evaluate.study import Case, Outcome, Study
@@ -84,5 +84,5 @@ def suited(dataset: Dataset, own: Dataset) -> Dataset:
 def resized(images: Images, height: int, width: int) -> Tensor:
     """Images (N, C, h, w) uint8 -> (N, C, height, width) uint8, bilinear, without aliasing where they become smaller."""
     size = (height, width)
-    parts = [F.interpolate(part.float(), size, mode="bilinear", antialias=True).round_().byte() for part in images.split(1000)]
+    parts = [F.interpolate(part.float(), size, mode="bilinear", antialias=True).round_().byte() for part in chunks(images, 1000)]
     return torch.cat(parts)

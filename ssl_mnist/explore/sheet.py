@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_mnist.data import chunks
+
 MAX_SIDE = 48  # pixels of a tile; larger images are reduced to it
 GREYS = 16  # levels of grey images: enough to look at, and half the bytes
 
@@ -49,5 +51,5 @@ def _reduced(images: Tensor) -> Tensor:
     if scale >= 1:
         return images
     size = [max(1, round(side * scale)) for side in images.shape[2:]]
-    parts = [F.interpolate(part.float(), size, mode="area").round().to(torch.uint8) for part in images.split(1000)]
+    parts = [F.interpolate(part.float(), size, mode="area").round().to(torch.uint8) for part in chunks(images, 1000)]
     return torch.cat(parts)
