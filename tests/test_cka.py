@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import METHODS, SPEC, experiment, settings
 from synthetic_sweep import finished_run
+from threadpoolctl import threadpool_limits
 
 from ssl_mnist.compare import compare_runs, read, write
 from ssl_mnist.compare.cka import cka_matrix, linear_cka, similarity
@@ -173,6 +174,9 @@ def test_fifteen_runs_are_compared_within_seconds(tmp_path):
     for seed in range(15):
         folder = finished_run(tmp_path, f"{seed}", [f"seed={seed}"], 0.9)
         keep(folder, {name: DRAW.normal(size=(1_000, 256)).astype(np.float16) for name in ("layer 1", "embedding")})
-    comparison, started = compare_runs(read(tmp_path)), time.process_time()
-    found = similarity(comparison)
-    assert found.encoders.shape == (15, 15) and time.process_time() - started < 4
+    comparison = compare_runs(read(tmp_path))
+    with threadpool_limits(1):  # threads that wait for each other count as CPU time, and the more the busier the machine is
+        started = time.process_time()
+        found = similarity(comparison)
+        seconds = time.process_time() - started
+    assert found.encoders.shape == (15, 15) and seconds < 4  # 0.2 on one core

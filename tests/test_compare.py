@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 import pytest
 from filelock import FileLock
 from synthetic_sweep import PNG, finished_run, started_run
+from threadpoolctl import threadpool_limits
 
 from ssl_mnist.compare import compare_runs, configurations, read, report, write
 from ssl_mnist.compare.report import console_table
@@ -586,10 +587,12 @@ def test_500_runs_within_15_seconds_15_mebibytes_and_1_gibibyte(tmp_path):
         (folder / "figures" / "tsne.png").write_bytes(PNG + bytes(80_000))
     code = """
 import pathlib, resource, sys, time
+from threadpoolctl import threadpool_limits
 from ssl_mnist.compare import write
-started = time.monotonic()
+threadpool_limits(1)  # threads that wait for each other count as CPU time, and the more the busier the machine is
+started = time.process_time()
 write(pathlib.Path(sys.argv[1]))
-print(time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     words = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", code, str(tmp_path)]  # a child of pytest would inherit pytest's peak
     result = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -602,9 +605,10 @@ print(time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_ma
 def test_500_configurations_are_compared_with_the_best(tmp_path):
     for number in range(500):
         finished_run(tmp_path, f"{number}", [f"optimizer.lr={number + 1}e-5"], 0.9 + number * 1e-5, splits=("val",))
-    started = time.monotonic()
-    comparison, _ = write(tmp_path)
-    assert time.monotonic() - started < 15
+    with threadpool_limits(1):
+        started = time.process_time()
+        comparison, _ = write(tmp_path)
+        assert time.process_time() - started < 15
     assert {verdict.first for verdict in comparison.verdicts} == {"optimizer.lr=500e-5"} and len(comparison.verdicts) == 2 * 499
     text = console_table(comparison)
     assert text.splitlines()[-52].startswith("lr=500e-5") and "the 50 best of 500 configurations" in " ".join(text.split())
