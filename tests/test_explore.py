@@ -78,7 +78,7 @@ def test_pca_says_where_any_embedding_lies():
     rng = np.random.default_rng(0)
     for width in (2, 30):
         embeddings = rng.normal(size=(100, width)).astype("float32") + 3
-        (layout,) = layouts(embeddings, ["pca"], seed=0)
+        ((layout,),) = layouts([embeddings], ["pca"], [0], 1)
         assert np.allclose((embeddings - layout.mean) @ layout.axes, layout.points, atol=1e-4)
         assert layout.points.shape == (100, 3) and np.isclose(np.abs(layout.points).max(), 1)
 
@@ -88,7 +88,7 @@ def test_tsne_in_three_dimensions_puts_further_points_between_their_neighbours(m
     monkeypatch.setattr("ssl_mnist.explore.layouts.MAX_TSNE_3D", 100)
     groups = np.arange(300) // 150
     embeddings = np.random.default_rng(0).normal(size=(300, 20)).astype("float32") + 20 * groups[:, None]
-    found = layouts(embeddings, ["tsne"], seed=0)[1].points
+    found = layouts([embeddings], ["tsne"], [0], 1)[0][1].points
     assert found.shape == (300, 3)
     for k in (0, 1):
         taken = found[::3][groups[::3] == k]
@@ -97,7 +97,18 @@ def test_tsne_in_three_dimensions_puts_further_points_between_their_neighbours(m
 
 
 def test_layouts_of_embeddings_that_are_all_one():
-    assert all(np.isfinite(layout.points).all() for layout in layouts(np.ones((40, 8), "float32"), ["pca", "tsne"], seed=0))
+    (found,) = layouts([np.ones((40, 8), "float32")], ["pca", "tsne"], [0], 1)
+    assert len(found) == 3 and all(np.isfinite(layout.points).all() for layout in found)
+
+
+def test_layouts_are_each_methods_own_and_the_same_from_any_number_of_processes():
+    rng = np.random.default_rng(0)
+    embeddings = [rng.normal(size=(60, width)).astype("float32") for width in (8, 12)]
+    alone = [layouts([each], ["pca", "tsne"], [seed], 1)[0] for each, seed in zip(embeddings, (3, 4), strict=True)]
+    for num_processes in (1, 2):
+        for mine, expected in zip(layouts(embeddings, ["pca", "tsne"], (3, 4), num_processes), alone, strict=True):
+            assert [(each.name, each.points.shape) for each in mine] == [("pca", (60, 3)), ("tsne", (60, 2)), ("tsne", (60, 3))]
+            assert all((a.points == b.points).all() for a, b in zip(mine, expected, strict=True))
 
 
 @pytest.mark.parametrize("shape", [(7, 1, 28, 28), (7, 3, 100, 50), (7, 2, 8, 12)])
@@ -121,15 +132,15 @@ def test_a_page_of_three_methods_and_10000_points_is_under_15_mib():
     places = [Layout(name, rng.uniform(-1, 1, (num, dims)).astype("float32")) for name in ("tsne", "umap") for dims in (2, 3)]
     pca = Layout("pca", places[1].points, np.zeros((width, 3), "float32"), np.zeros(width, "float32"))
     neighbours = rng.integers(0, num, (num, 12)).astype("uint16")
-    points = Points(
-        embeddings, [pca, *places], neighbours, codes(embeddings, MAX_CODES // 3), neighbours[:, 0] % 10, rng.uniform(0, 1, num), None
-    )
+    points = Points(embeddings, 0, neighbours, codes(embeddings, MAX_CODES // 3), neighbours[:, 0] % 10, rng.uniform(0, 1, num), None)
     made = page.Page()
     made.meta |= {"num": num, "total": num, "split": "test", "labels": None, "drawn": "digit", "classes": None}
     assert made.add({"sheet": page.text_of(rng.bytes(1_900_000))})  # what MNIST's 10,000 test images take
     assert made.add(page.runtime())
     for i in range(3):
-        assert made.add({f"points{i}": page.packed(page.arrays_of(points))[1], f"model{i}": page.compressed(rng.bytes(400_000))})
+        assert made.add(
+            {f"points{i}": page.packed(page.arrays_of(points, [pca, *places]))[1], f"model{i}": page.compressed(rng.bytes(400_000))}
+        )
     assert len(made.html("title").encode()) <= page.MAX_BYTES
     before = dict(made.blobs)
     assert not made.add({"model3": page.compressed(rng.bytes(4_000_000))}) and made.blobs == before

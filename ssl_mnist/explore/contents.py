@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ssl_mnist.checkpoint import load_encoder
@@ -13,6 +14,7 @@ from ssl_mnist.data import Dataset, ImageSpec, Split, random_part
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
 from ssl_mnist.explore.layouts import MAX_TSNE_3D, TITLES
+from ssl_mnist.explore.layouts import layouts as make_layouts
 from ssl_mnist.explore.page import Page, arrays_of, compressed, packed, runtime, text_of
 from ssl_mnist.explore.points import Points, points_of
 from ssl_mnist.explore.runs import Explored
@@ -22,6 +24,7 @@ from ssl_mnist.training.device import Device
 
 MAX_SHEET = 3 * 2**20  # bytes of the images; where they need more, fewer are shown
 MAX_CODES = int(2.6 * 2**20)  # bytes by which the page finds neighbours, of all methods together
+MIN_PARALLEL = 2_000  # points of all methods together, from which starting processes pays
 
 
 class Made(NamedTuple):
@@ -82,21 +85,28 @@ def add_methods(
     """Put on the page what the encoder of each run makes of the chosen images."""
     titles = [{"name": name, "title": TITLES[name]} for name in layouts]
     page.meta |= {"layouts": titles, "max_tsne_3d": MAX_TSNE_3D, "methods": []}
-    made: list[Made] = []
+    all_made: list[Made] = []
     for run in runs:
         say(f"embed   {run.name}: {len(chosen):,} images of {split}")
         encoder = load_encoder(run.folder, allow=tuple(run.record["settings"]["allow_targets"]))
         device.place(encoder)
-        points = points_of(run, encoder, dataset, chosen, layouts, split == "test", MAX_CODES // len(runs))
-        places, text = packed(arrays_of(points))
-        if not page.add({f"points{len(made)}": text}):
-            page.remarks.append(f"{run.name} is not on this page, which would be larger than 15 MiB.")
+        points = points_of(run, encoder, dataset, chosen, split == "test", MAX_CODES // len(runs))
+        all_made.append(Made(run.name, encoder, points))
+    say(f"layout  {', '.join(title['title'] for title in titles)}")
+    num_processes = torch.get_num_threads() if len(runs) * len(chosen) >= MIN_PARALLEL else 1
+    embeddings = [made.points.embeddings.float().cpu().numpy() for made in all_made]
+    all_layouts = make_layouts(embeddings, layouts, [made.points.seed for made in all_made], num_processes)
+    shown: list[Made] = []
+    for made, found in zip(all_made, all_layouts, strict=True):
+        places, text = packed(arrays_of(made.points, found))
+        if not page.add({f"points{len(shown)}": text}):
+            page.remarks.append(f"{made.name} is not on this page, which would be larger than 15 MiB.")
             continue
-        shares = next((layout.shares for layout in points.layouts if layout.name == "pca"), ())
-        page.meta["methods"].append({"name": run.name, "arrays": places, "shares": shares, "step": points.codes.step, "runs": False})
-        made.append(Made(run.name, encoder, points))
-    page.meta["probed"] = all(each.points.predicted is not None for each in made)
-    return made
+        shares = next((layout.shares for layout in found if layout.name == "pca"), ())
+        page.meta["methods"].append({"name": made.name, "arrays": places, "shares": shares, "step": made.points.codes.step, "runs": False})
+        shown.append(made)
+    page.meta["probed"] = all(each.points.predicted is not None for each in shown)
+    return shown
 
 
 def add_encoders(page: Page, made: Sequence[Made]) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import KNeighborsRegressor
+from threadpoolctl import threadpool_limits
 
 from ssl_mnist.errors import UserError
 
@@ -40,18 +42,26 @@ def choose(wanted: Sequence[str]) -> list[str]:
     return [name for name in TITLES if (name in wanted if wanted else name != "umap" or has_umap)]
 
 
-def layouts(embeddings: np.ndarray, names: list[str], seed: int) -> list[Layout]:
-    """Of embeddings (N, D), PCA in three dimensions, whose first two are PCA in two, and the others in two and in three."""
-    fitted = PCA(n_components=min(NUM_COMPONENTS, *embeddings.shape), random_state=seed)
-    components = fitted.fit_transform(embeddings)
-    found = []
-    for name in names:
-        if name == "pca":
-            found.append(_pca(fitted, components))
-        else:
-            make = _tsne if name == "tsne" else _umap
-            found += [Layout(name, _fitted(make(components, dims, seed))[0]) for dims in (2, 3)]
-    return found
+def layouts(embeddings: Sequence[np.ndarray], names: list[str], seeds: Sequence[int], num_processes: int) -> list[list[Layout]]:
+    """Of the embeddings (N, D) of each method: PCA in three dimensions, whose first two are PCA in two, and the others in two and in three.
+
+    Each process computes with one thread, so that the places do not depend on how many there are.
+    """
+    components, found = [], []
+    for each, seed in zip(embeddings, seeds, strict=True):
+        fitted = PCA(n_components=min(NUM_COMPONENTS, *each.shape), random_state=seed)
+        components.append(fitted.fit_transform(each))
+        found.append([_pca(fitted, components[-1])] if "pca" in names else [])
+    others = [(name, dims) for name in names if name != "pca" for dims in (2, 3)]
+    tasks = [(i, name, dims) for name, dims in others for i in range(len(components))]  # what takes long first
+    placed = Parallel(num_processes)(delayed(_placed)(name, components[i], dims, seeds[i]) for i, name, dims in tasks)
+    places = dict(zip(tasks, placed, strict=True))
+    return [pca + [Layout(name, _fitted(places[i, name, dims])[0]) for name, dims in others] for i, pca in enumerate(found)]
+
+
+def _placed(name: str, components: np.ndarray, dims: int, seed: int) -> np.ndarray:
+    with threadpool_limits(1):
+        return (_tsne if name == "tsne" else _umap)(components, dims, seed)
 
 
 def _pca(fitted: PCA, components: np.ndarray) -> Layout:

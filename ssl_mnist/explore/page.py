@@ -2,7 +2,7 @@
 
 import base64
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ssl_mnist.errors import UserError
+from ssl_mnist.explore.layouts import Layout
 from ssl_mnist.explore.points import Points
 from ssl_mnist.files import EXPLORER
 from ssl_mnist.pages.environment import render
@@ -68,12 +69,12 @@ def packed(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], str]:
     return places, compressed(bytes(content))
 
 
-def arrays_of(points: Points) -> dict[str, np.ndarray]:
+def arrays_of(points: Points, layouts: Sequence[Layout]) -> dict[str, np.ndarray]:
     """By the names that data.js reads them by; places in [-1, 1] as 16-bit numbers."""
     codes = points.codes
     scaled = np.round(codes.directions * 32767).astype("int16")
     found = {"neighbours": points.neighbours, "codes": codes.values, "directions": scaled}
-    for layout in points.layouts:
+    for layout in layouts:
         found[f"{layout.name}{layout.points.shape[1]}"] = np.round(layout.points * 32767).astype("int16")
         if layout.axes is not None and layout.mean is not None:
             found |= {"axes": layout.axes, "mean": layout.mean}

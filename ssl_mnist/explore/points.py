@@ -10,7 +10,6 @@ import numpy as np
 from torch import Tensor
 
 from ssl_mnist.errors import UserError
-from ssl_mnist.explore.layouts import Layout, layouts
 from ssl_mnist.explore.neighbours import Codes, codes, nearest_others
 from ssl_mnist.explore.runs import Explored, settings_of
 
@@ -24,7 +23,7 @@ class Points:
     """predicted and confidence are the linear probe's; None without labels, or where the probe could not be fitted."""
 
     embeddings: Tensor  # (N, D)
-    layouts: list[Layout]
+    seed: int  # of the layouts
     neighbours: np.ndarray  # (N, 12) positions
     codes: Codes
     predicted: np.ndarray | None  # (N,) classes
@@ -32,17 +31,14 @@ class Points:
     probe: dict[str, Tensor] | None  # mean and std (D,), weight (K, D), bias (K,)
 
 
-def points_of(
-    run: Explored, encoder: "Encoder", dataset: "Dataset", chosen: Tensor, names: list[str], reads_test: bool, max_bytes: int
-) -> Points:
-    """Embed, probe and lay out images of test, or of val where test is not read.
+def points_of(run: Explored, encoder: "Encoder", dataset: "Dataset", chosen: Tensor, reads_test: bool, max_bytes: int) -> Points:
+    """Embed and probe images of test, or of val where test is not read.
 
-    chosen: (N,) positions of the images in their split; names: of the layouts; max_bytes: that the codes may take.
+    chosen: (N,) positions of the images in their split; max_bytes: that the codes may take.
     What the run's folder keeps is not computed again.
     """
     from ssl_mnist.pipeline import probe
     from ssl_mnist.training.seeds import seed_for
-    from ssl_mnist.training.threads import limit_scikit_learn
 
     settings = settings_of(run, reads_test)
     probes, dataset = _linear(settings, dataset)
@@ -54,9 +50,8 @@ def points_of(
         probabilities = evaluation.fitted["linear"].probe.probabilities(fitted, {"embedding": embeddings})["linear"]
         best = probabilities.max(1)
         predicted, confidence = best.indices.cpu().numpy(), best.values.cpu().numpy()
-    with limit_scikit_learn():
-        placed = layouts(embeddings.float().cpu().numpy(), names, seed_for(settings["seed"], "projection") % 2**32)
-    return Points(embeddings, placed, nearest_others(embeddings), codes(embeddings, max_bytes), predicted, confidence, fitted)
+    seed = seed_for(settings["seed"], "projection") % 2**32
+    return Points(embeddings, seed, nearest_others(embeddings), codes(embeddings, max_bytes), predicted, confidence, fitted)
 
 
 def _linear(settings: dict[str, Any], dataset: "Dataset") -> tuple[dict[str, Any], "Dataset"]:
