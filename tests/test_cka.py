@@ -79,7 +79,8 @@ def test_layers_of_every_encoder(name):
     assert list(found) == [*layers, "embedding", "projection"] and all(
         values.shape[:1] == (6,) and values.ndim == 2 for values in found.values()
     )
-    assert found["embedding"].equal(encoder(images / 255)) and found["projection"].equal(found["embedding"][:, :3])
+    expected = torch.cat([encoder(batch / 255) for batch in images.split(4)])  # a product's bits may depend on the size of the batch
+    assert found["embedding"].equal(expected) and found["projection"].equal(found["embedding"][:, :3])
     assert all(value.equal(before[key]) for key, value in encoder.state_dict().items()) and not any(
         m._forward_hooks for m in encoder.modules()
     )

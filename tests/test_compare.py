@@ -130,6 +130,31 @@ def test_other_data_version_device_or_precision_is_named_and_never_averaged(summ
     assert page_of(three_by_three)
 
 
+def test_data_sets_are_kept_apart(tmp_path):
+    """Each has a sentence, a best row and sections of its own; which data set is easier decides nothing, so test may decide."""
+    for data, gap in (("mnist", 0.05), ("fashion_mnist", -0.05)):
+        about = {"data/source": data, "data/fingerprint": data[0] * 16}
+        for number, (method, seed) in enumerate(itertools.product(("rotation", "simclr"), (0, 1))):
+            linear = 0.9 + gap * (method == "simclr")
+            finished_run(tmp_path, f"{data}-{number}", [f"data={data}", f"method={method}", f"seed={seed}"], linear, **about)
+    comparison, _ = write(tmp_path)
+    few = "% of test images (2 seeds, too few to call it better)"
+    assert comparison.answer.split(". ") == [
+        f"rotation data=fashion_mnist is ahead on the linear probe on fashion_mnist: 90.00 {few}",
+        f"simclr data=mnist is ahead on the linear probe on mnist: 95.00 {few}",
+    ]
+    assert comparison.basis == "Decided by test: only the data, the method and the seed were swept." and not comparison.sweep.warnings
+    assert comparison.best_rows("test/linear_accuracy", True) == {"rotation data=fashion_mnist", "simclr data=mnist"}
+    assert {frozenset((v.first, v.second)) for v in comparison.verdicts} == {
+        frozenset(f"{method} data={data}" for method in ("rotation", "simclr")) for data in ("mnist", "fashion_mnist")
+    }
+    page = (tmp_path / "comparison.html").read_text()
+    titles = [f"{title} ({data})" for title in ("Scores on test", "Which is better?") for data in ("fashion_mnist", "mnist")]
+    assert [page.find(f">{title}</h2>") > 0 for title in titles] == [True] * 4
+    anchors = re.findall(r"<section id="([\w-]+)"", page)
+    assert {"scores-of-0", "scores-of-1"} <= set(anchors) and len(anchors) == len(set(anchors))
+
+
 def test_the_same_overrides_twice_count_once(three_by_three):
     """The newer run stands, and a warning says what differs."""
     parts = json.loads((three_by_three / "5-run" / "run.json").read_text())["identity_parts"]

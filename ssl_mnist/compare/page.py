@@ -1,6 +1,8 @@
 """The comparison as one self-contained HTML page: opens from disk, needs no network. Interactive plots are plotly's."""
 
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
@@ -43,7 +45,8 @@ def page(comparison: Comparison) -> str:
 def _introduction(comparison: Comparison) -> list[Part]:
     if not comparison.groups:
         return []
-    return [Note(comparison.basis, "", comparison.evaluate), Note(_overview(comparison))]
+    bases = {(part.basis, part.evaluate): None for part in comparison.by_data.values()}
+    return [*(Note(basis, "", command) for basis, command in bases), Note(_overview(comparison))]
 
 
 def _overview(comparison: Comparison) -> str:
@@ -58,22 +61,30 @@ def _sections(comparison: Comparison) -> list[Section | None]:
     if not comparison.groups:
         return [notices.section(comparison), made.section(comparison)]
     return [
-        scores.section(comparison),
+        *_each(scores.section, comparison),
         notices.section(comparison),
         costs.section(comparison),
-        verdicts.section(comparison),
+        *_each(verdicts.section, comparison),
         differences.section(comparison),
-        time.section(comparison),
-        labels.section(comparison),
-        losses.section(comparison),
+        *_each(time.section, comparison),
+        *_each(labels.section, comparison),
+        *_each(losses.section, comparison),
         health.section(comparison),
-        classes.section(comparison),
+        *_each(classes.section, comparison),
         errors.section(comparison),
         similarity.section(comparison),
-        *effects.sections(comparison),
-        robustness.section(comparison),
+        *_each(effects.sections, comparison),
+        *_each(robustness.section, comparison),
         *afterwards.sections(comparison),
         *pictures.sections(comparison),
         runs.section(comparison),
         made.section(comparison),
     ]
+
+
+def _each(make: Callable[[Comparison], Section | list[Section] | None], comparison: Comparison) -> Iterator[Section]:
+    """Sections of each data set by itself: what stands on one axis or in one column can be compared."""
+    for i, (name, part) in enumerate(comparison.by_data.items()):
+        found = make(part)
+        for section in found if isinstance(found, list) else [found] if found else []:
+            yield replace(section, id=f"{section.id}-of-{i}", title=f"{section.title} ({name})") if name else section

@@ -22,6 +22,7 @@ from ssl_mnist.files import atomic_write, check_comparison
 from ssl_mnist.intervals import estimate, percent, sampling_error
 from ssl_mnist.tracking import sync_line
 
+CHOOSE_NOTHING = {"method", "data"}  # to sweep these is to compare; scores on different data are not compared at all
 MAX_ALL_PAIRS = 15  # configurations; beyond it each is compared with the best alone
 WIDTH, MAX_ROWS = 120, 50  # of the console
 
@@ -46,7 +47,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Comparison:
-    """split: what decides: test where nothing but method and seed was swept and test was read everywhere, else val."""
+    """split: what decides: test where nothing but data, method and seed was swept and test was read everywhere, else val."""
 
     sweep: Sweep
     groups: dict[str, list[Run]]
@@ -58,7 +59,16 @@ class Comparison:
     table: list[dict[str, Any]]
     verdicts: list[Verdict]
     different: dict[str, list[str]]  # settings that differ: a value a configuration
+    parts: list["Comparison"] = field(default_factory=list)  # where the runs are of several data sets, one of each
     references: References = field(default_factory=References)  # what stands beside, and is neither ranked nor judged
+
+    @property
+    def by_data(self) -> dict[str, "Comparison"]:
+        """A comparison of each data set, by its name; of one alone this comparison."""
+        data = [next(iter(part.groups.values()))[0].data for part in self.parts]
+        same = Counter(source for source, _ in data)
+        names = [source if same[source] == 1 else f"{source} {fingerprint}" for source, fingerprint in data]
+        return dict(zip(names, self.parts, strict=True)) or {"": self}
 
     def scores_on(self, split: str) -> list[Score]:
         return [score for score in self.scores if score.split == split]
@@ -89,9 +99,9 @@ class Comparison:
         return max(self.groups[self.ranking[0]], key=lambda run: sign * run.summary.get(key, -sign * math.inf))
 
     def best_rows(self, key: str, higher: bool) -> set[str]:
-        """The configurations with the best mean, among at least two that differ and share their data."""
-        if len({runs[0].data for runs in self.groups.values()}) > 1:
-            return set()
+        """The configurations with the best mean on their data, among at least two that differ."""
+        if self.parts:
+            return set().union(*(part.best_rows(key, higher) for part in self.parts))
         means = {row["configuration"]: round(row[f"{key} mean"], 6) for row in self.table if f"{key} mean" in row}
         if len(set(means.values())) < 2:
             return set()
@@ -100,9 +110,15 @@ class Comparison:
 
     @cached_property
     def answer(self) -> str:
-        """The outcome in one sentence."""
+        """The outcome in one sentence; of several data sets, in one each."""
         if not self.groups:
             return "No run has finished"
+        if self.parts:
+            return ". ".join(part.sentence(f" on {name}") for name, part in self.by_data.items())
+        return self.sentence()
+
+    def sentence(self, where: str = "") -> str:
+        """where: the data, where there are others."""
         if self.primary is None:
             return "The runs have no score in common"
         best = self.ranking[0]
@@ -110,7 +126,6 @@ class Comparison:
         n, mean, unit = row["n"], row[f"{self.primary.key} mean"], f"{self.split} images"
         value = f"{100 * mean:.2f} % of {unit}" if self.primary.is_accuracy else f"{mean:.4g} on {self.split}"
         seeds = f"{n} seed{'s' * (n != 1)}"
-        where = f" on {row['data/source']}" if len({runs[0].data for runs in self.groups.values()}) > 1 else ""
         if len(self.ranking) == 1:
             return f"{best}: {value} by the {self.primary.title}{where} ({seeds})"
         second = next(row for row in self.table if row["configuration"] == self.ranking[1])
@@ -133,9 +148,9 @@ class Comparison:
         """Which split decides, and why, in a sentence or two; what is missing where nothing can be decided."""
         if not self.scores:
             return "There are no scores to compare: the images have no labels."
-        keys = [key for key in self.swept if key != "method"]
+        keys = [key for key in self.swept if key not in CHOOSE_NOTHING]
         if self.split == "test":
-            return "Decided by test: only the method and the seed were swept."
+            return f"Decided by test: only {'the data, ' if 'data' in self.swept else ''}the method and the seed were swept."
         text = "Decided by val."
         if keys:
             be = "was" if len(keys) == 1 else "were"
@@ -175,7 +190,7 @@ def compare_runs(sweep: Sweep, groups: dict[str, list[Run]] | None = None) -> Co
         for key, about in run.summary["scores"].items():
             scores.setdefault(key, Score(key, about["title"], about["higher_is_better"], about.get("num_images")))
     test_read = all(any(key.startswith("test/") for key in run.summary["scores"]) for run in sweep.runs)
-    split = "test" if set(keys) <= {"method"} and test_read else "val"
+    split = "test" if set(keys) <= CHOOSE_NOTHING and test_read else "val"
     if not any(score.split == split for score in scores.values()):  # an evaluation without val
         split = "test"
     primary = _primary(sweep.runs, split, scores)
@@ -183,8 +198,19 @@ def compare_runs(sweep: Sweep, groups: dict[str, list[Run]] | None = None) -> Co
     deciding = [score for score in scores.values() if score.split == split]
     deciding.sort(key=lambda score: score is not primary)
     table = [_row(name, runs, list(scores.values())) for name, runs in groups.items()]
-    verdicts = _verdicts(groups, deciding, ranking)
-    return Comparison(sweep, groups, split, keys, list(scores.values()), primary, ranking, table, verdicts, differing_settings(groups))
+    parts = _parts(sweep, groups)
+    verdicts = [verdict for part in parts for verdict in part.verdicts] if parts else _verdicts(groups, deciding, ranking)
+    different = differing_settings(groups)
+    return Comparison(sweep, groups, split, keys, list(scores.values()), primary, ranking, table, verdicts, different, parts)
+
+
+def _parts(sweep: Sweep, groups: dict[str, list[Run]]) -> list[Comparison]:
+    """A comparison of each data set; none where there is only one."""
+    data = list(dict.fromkeys(runs[0].data for runs in groups.values()))
+    if len(data) < 2:
+        return []
+    of_data = [{name: runs for name, runs in groups.items() if runs[0].data == each} for each in data]
+    return [compare_runs(replace(sweep, runs=[run for runs in mine.values() for run in runs]), mine) for mine in of_data]
 
 
 def _primary(runs: list[Run], split: str, scores: dict[str, Score]) -> Score | None:
@@ -226,20 +252,18 @@ def _columns(key: str, values: list[float], resolution: float = 0.0) -> dict[str
 
 
 def _verdicts(groups: dict[str, list[Run]], scores: list[Score], ranking: list[str]) -> list[Verdict]:
-    """Each pair of configurations on each score of the deciding split that both have; pairs on different data are not compared.
+    """Each pair of configurations, all on the same data, on each score of the deciding split that both have.
 
     Of many configurations the pairs with the best one alone are told.
     """
-    data = list(dict.fromkeys(runs[0].data for runs in groups.values()))
     only = ranking[0] if ranking and len(groups) > MAX_ALL_PAIRS else None
     found = []
     for score in scores:
         by_seed = {name: {run.seed: run.summary[score.key] for run in runs if score.key in run.summary} for name, runs in groups.items()}
-        for each in data:
-            having = {name: values for name, values in by_seed.items() if values and groups[name][0].data == each}
-            if len(having) > 1 and (only is None or only in having):
-                images = num_images(groups[next(iter(having))][0], score.split, score) if score.is_accuracy else None
-                found += compare_pairs(_label(score), having, images, score.higher, only)
+        having = {name: values for name, values in by_seed.items() if values}
+        if len(having) > 1 and (only is None or only in having):
+            images = num_images(groups[next(iter(having))][0], score.split, score) if score.is_accuracy else None
+            found += compare_pairs(_label(score), having, images, score.higher, only)
     return found
 
 
@@ -323,10 +347,10 @@ def report(folder: Path, references: bool = True, open_page: bool = False) -> tu
     comparison, unwritten = write(folder, references)
     sweep = comparison.sweep
     say(f"\n{comparison.answer}.")
-    if comparison.groups:
-        say(f"{comparison.basis} {comparison.evaluate}\n\n{console_table(comparison)}")
-    if comparison.references.missing:
-        say(f"\nreferences {comparison.references.line}\n  {comparison.references.command}")
+    for part in comparison.by_data.values() if comparison.groups else []:
+        say(f"{part.basis} {part.evaluate}\n\n{console_table(part)}")
+        if part.references.missing:
+            say(f"\nreferences {part.references.line}\n  {part.references.command}")
     _list("FAILED ", [f"{job.name}: {job.error}" for job in sweep.failed])
     _list("WARNING", [*sweep.warnings, *run_warnings(comparison), *reference_warnings(comparison), *unwritten])
     if sweep.running:
@@ -364,8 +388,9 @@ def run_warnings(comparison: Comparison) -> list[str]:
 
 def reference_warnings(comparison: Comparison) -> list[str]:
     """What a reader of the references has to know: which are of other code, and which files could not be used."""
-    found = comparison.references
-    return [*(f"reference {name}: {note}" for name, note in found.notes.items()), *found.warnings]
+    every = [part.references for part in comparison.by_data.values()]
+    notes = [f"reference {name}: {note}" for found in every for name, note in found.notes.items()]
+    return list(dict.fromkeys([*notes, *(warning for found in every for warning in found.warnings)]))
 
 
 def write(folder: Path, references: bool = True) -> tuple[Comparison, list[str]]:
@@ -380,11 +405,12 @@ def write(folder: Path, references: bool = True) -> tuple[Comparison, list[str]]
     check_comparison(folder)
     comparison = compare_runs(read(folder))
     if references:
-        comparison = replace(comparison, references=find(comparison.sweep.runs, comparison.best_run))
+        parts = [replace(part, references=find(part.sweep.runs, part.best_run)) for part in comparison.by_data.values()]
+        comparison = replace(comparison, parts=parts) if comparison.parts else parts[0]
     sweep = comparison.sweep
     rows, beside = (
         [{k: v for k, v in row.items() if not k.endswith(" values")} for row in table]
-        for table in (comparison.table, comparison.reference_rows)
+        for table in (comparison.table, [row for part in comparison.by_data.values() for row in part.reference_rows])
     )
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(["configuration", *(key for row in [*rows, *beside] for key in row)])))

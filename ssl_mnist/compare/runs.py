@@ -380,7 +380,8 @@ def _newest(runs: list[Run], warnings: list[str]) -> list[Run]:
 
 
 def _kept_apart(runs: list[Run]) -> Iterator[str]:
-    for key in ("data/source", "version", "device", "precision"):
+    keys = ["data/source"] * ("data" not in swept(runs)) + ["version", "device", "precision"]
+    for key in keys:
         found = Counter(_apart(run)[key] for run in runs)
         if len(found) > 1:
             values = _some([f"{value}: {_count(num, 'run')}" for value, num in sorted(found.items())])

@@ -14,7 +14,7 @@ MAX_CELLS = 400  # of a heat map
 
 def sections(comparison: Comparison) -> list[Section]:
     keys, score, runs = comparison.swept, comparison.primary, comparison.sweep.runs
-    if keys in ([], ["method"]) or score is None or len({run.data for run in runs}) > 1:
+    if keys in ([], ["method"]) or score is None or comparison.parts:
         return []
     runs = [run for run in runs if score.key in run.summary]
     if len(keys) == 2:

@@ -23,7 +23,15 @@ def section(comparison: Comparison) -> Section:
             rows = [row for row in run.history if is_finite(row.get("pretrain/loss")) and is_finite(row.get("epoch"))]
             rows = rows[:: math.ceil(len(rows) / MAX_POINTS) or 1]
             x, y = [row["epoch"] for row in rows], [row["pretrain/loss"] for row in rows]
-            figure.add_scatter(x=x, y=y, name=plot.text(name), mode="lines", line=plot.line(i), showlegend=len(lines) > 1)
+            figure.add_scatter(
+                x=x,
+                y=y,
+                name=plot.text(name),
+                mode="lines" if len(x) > 1 else "markers",
+                line=plot.line(i),
+                marker=plot.colour(i),
+                showlegend=len(lines) > 1,
+            )
         if any(trace.x for trace in figure.data):
             panels[method] = plot.plot(figure, plot.NARROW if len(methods) > 1 else plot.WIDE)
     if not panels:

@@ -19,14 +19,13 @@ def reference_mark(run: Run) -> str:
     return WORDS.get(kind(run), kind(run))
 
 
-def reference_rows(comparison: Comparison, scores: list[Score], with_data: bool) -> list[list[Cell]]:
+def reference_rows(comparison: Comparison, scores: list[Score]) -> list[list[Cell]]:
     """Rows of the table of scores, in its columns. None of their cells is marked as the best."""
     rows = []
     for row in comparison.reference_rows:
         name = row["configuration"]
         cells = [Cell(name, look="name", below=reference_mark(comparison.references.runs[name][0])), Cell(str(row["n"]))]
-        cells += [Cell(cell(row, score), row.get(f"{score.key} mean", -1)) for score in scores]
-        rows.append(cells + [Cell(row["data/source"])] * with_data)
+        rows.append(cells + [Cell(cell(row, score), row.get(f"{score.key} mean", -1)) for score in scores])
     return rows
 
 

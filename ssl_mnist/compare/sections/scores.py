@@ -21,7 +21,6 @@ def section(comparison: Comparison) -> Section:
 def score_table(comparison: Comparison, split: str) -> list[Part]:
     scores = comparison.scores_on(split)
     best = {score.key: comparison.best_rows(score.key, score.higher) for score in scores}
-    several = len({runs[0].data for runs in comparison.groups.values()}) > 1
     rows = []
     for row in comparison.rows:
         name = row["configuration"]
@@ -29,11 +28,11 @@ def score_table(comparison: Comparison, split: str) -> list[Part]:
         for score in scores:
             mean = row.get(f"{score.key} mean", -1)
             cells.append(Cell(cell(row, score), mean, BEST if name in best[score.key] else ""))
-        rows.append(cells + [Cell(row["data/source"])] * several)
-    heads = ["configuration", "n", *(_head(score) for score in scores), *["data"] * several]
+        rows.append(cells)
+    heads = ["configuration", "n", *(_head(score) for score in scores)]
     images = num_images(next(iter(comparison.groups.values()))[0], split)
-    foot = [] if several or not images else _foot(comparison, scores, split, images)
-    below = reference_rows(comparison, scores, several)
+    foot = _foot(comparison, scores, split, images) if images else []
+    below = reference_rows(comparison, scores)
     table = Table(heads, rows, f"Scores on {split}", foot, below)
     return [table, Note(_how_to_read(comparison, split, images)), *references_note(comparison)]
 
