@@ -151,7 +151,7 @@ def test_data_sets_are_kept_apart(tmp_path):
     page = (tmp_path / "comparison.html").read_text()
     titles = [f"{title} ({data})" for title in ("Scores on test", "Which is better?") for data in ("fashion_mnist", "mnist")]
     assert [page.find(f">{title}</h2>") > 0 for title in titles] == [True] * 4
-    anchors = re.findall(r"<section id="([\w-]+)"", page)
+    anchors = re.findall(r'<section id="([\w-]+)"', page)
     assert {"scores-of-0", "scores-of-1"} <= set(anchors) and len(anchors) == len(set(anchors))
 
 
