@@ -21,7 +21,7 @@ from ssl_mnist import UserError, compose, config, load_encoder, record
 from ssl_mnist.build import build
 from ssl_mnist.checkpoint import save_encoder
 from ssl_mnist.claim import claim
-from ssl_mnist.compare import runs
+from ssl_mnist.compare import reading
 from ssl_mnist.config import GROUPS, flat
 from ssl_mnist.data import folder
 from ssl_mnist.data.mnist import _read as read_idx
@@ -118,7 +118,7 @@ def files(place):
             for other, text in contents.items():
                 (job / other).write_text(text)
             (job / name).write_bytes(path.read_bytes())
-            runs.read(sweep)
+            reading.read(sweep)
             is_complete(job)
             with claim(job, sweep, {"identity": "1" * 16, "identity_parts": {}}):
                 pass

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ssl_mnist.compare.report import Comparison, compare_runs
+from ssl_mnist.compare.comparison import Comparison, compare_runs
 from ssl_mnist.compare.runs import Run
 
 

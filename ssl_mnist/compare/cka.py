@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.files import REPRESENTATIONS
 

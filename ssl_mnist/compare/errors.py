@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.predictions import Predictions
-from ssl_mnist.compare.report import Comparison
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.errors import UserError
 from ssl_mnist.intervals import estimate

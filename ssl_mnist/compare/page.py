@@ -7,7 +7,7 @@ from dataclasses import replace
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.sections import (
     afterwards,
     classes,

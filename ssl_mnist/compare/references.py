@@ -17,7 +17,8 @@ import yaml
 
 from ssl_mnist import config, references
 from ssl_mnist.claim import parts_difference
-from ssl_mnist.compare.runs import Run, by_size, kept_run
+from ssl_mnist.compare.reading import kept_run
+from ssl_mnist.compare.runs import Run, by_size
 from ssl_mnist.errors import UserError
 
 GROUPS = ("data", "encoder", "evaluation", "augmentation", "optimizer")

@@ -7,7 +7,7 @@ import json
 import shlex
 from typing import Any
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.errors import UserError
 from ssl_mnist.files import atomic_write
 

@@ -43,7 +43,8 @@ def find(path: Path) -> tuple[list[Explored], list[str]]:
     if not path.is_dir() or not any(run_folders(path)):
         raise UserError(f"{path} is neither the folder of a run nor of a sweep: there is no {RUN} in it")
 
-    from ssl_mnist.compare.runs import configurations, read
+    from ssl_mnist.compare.reading import read
+    from ssl_mnist.compare.runs import configurations
 
     finished = read(path).runs
     kept = [run for run in finished if (run.folder / ENCODER).is_file()]

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ssl_mnist.compare.runs import Run, read
+from ssl_mnist.compare.reading import read
+from ssl_mnist.compare.runs import Run
 from ssl_mnist.errors import UserError
 from ssl_mnist.files import EXPLORER, REPORT, atomic_write
 from ssl_mnist.pages import Command, Heading, Items, Note, Part, Section, render

@@ -1,7 +1,7 @@
 """What `python -m ssl_mnist.evaluate` has measured after the runs: a section an evaluation, with its scores and its plots."""
 
 from ssl_mnist.compare.afterwards import afterwards
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.sections.labels import label_parts
 from ssl_mnist.compare.sections.robustness import robustness_parts
 from ssl_mnist.compare.sections.scores import score_table

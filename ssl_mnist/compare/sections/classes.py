@@ -4,7 +4,7 @@ import math
 
 import plotly.graph_objects as go
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.compare.sections import plot
 from ssl_mnist.pages import Note, Section

@@ -1,6 +1,6 @@
 """What the runs cost: seconds, steps, parameters."""
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.runs import COSTS
 from ssl_mnist.compare.sections.scores import BEST
 from ssl_mnist.pages import Cell, Note, Section, Table

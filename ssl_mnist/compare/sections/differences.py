@@ -1,6 +1,6 @@
 """Which settings differ between the configurations."""
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.pages import Cell, Note, Section, Table
 
 MAX_LENGTH = 200  # letters of a value

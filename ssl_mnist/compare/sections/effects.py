@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from ssl_mnist.compare.report import Comparison, Score
+from ssl_mnist.compare.comparison import Comparison, Score
 from ssl_mnist.compare.runs import Run, by_size, is_number, value_of
 from ssl_mnist.compare.sections import plot
 from ssl_mnist.compare.sections.references import reference_lines

@@ -1,7 +1,7 @@
 """Which classes are taken for which: the pairs whose errors differ most between configurations."""
 
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.errors import errors_of, mean
-from ssl_mnist.compare.report import Comparison
 from ssl_mnist.pages import Cell, Items, Note, Part, Section, Table
 
 MAX_CONFIGURATIONS = 15  # in the list of single pairs

@@ -1,6 +1,6 @@
 """What pretraining made of the encoders that were evaluated."""
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.runs import Run, is_finite
 from ssl_mnist.pages import Cell, Note, Section, Table
 

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.compare.sections import plot
 from ssl_mnist.compare.sections.references import as_lines, dash

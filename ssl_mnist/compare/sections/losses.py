@@ -2,7 +2,7 @@
 
 import math
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.runs import Run, is_finite
 from ssl_mnist.compare.sections import plot
 from ssl_mnist.pages import Note, Panels, Plot, Section

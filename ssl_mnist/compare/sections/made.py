@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.pages import Command, Items, Note, Part, Section
 

@@ -1,6 +1,7 @@
 """What went wrong, is unfinished, or has to be known of the runs."""
 
-from ssl_mnist.compare.report import Comparison, run_warnings
+from ssl_mnist.compare.comparison import Comparison
+from ssl_mnist.compare.report import run_warnings
 from ssl_mnist.compare.runs import Job
 from ssl_mnist.pages import Heading, Items, Note, Part, Section
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.sections.runs import address
 from ssl_mnist.pages import Details, Items, Link, Part, Picture, Pictures, Section
 from ssl_mnist.pages.images import TITLES, embedded, figure_of

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from ssl_mnist.compare.report import Score
+from ssl_mnist.compare.comparison import Score
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.pages import Plot
 

@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
+from ssl_mnist.compare.comparison import Comparison, Score, cell
 from ssl_mnist.compare.references import kind
-from ssl_mnist.compare.report import Comparison, Score, cell
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.compare.sections import plot
 from ssl_mnist.pages import Cell, Note

@@ -1,6 +1,6 @@
 """Accuracy on corrupted images: a panel a corruption, a line a configuration."""
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.robustness import corrupted
 from ssl_mnist.compare.sections import plot
 from ssl_mnist.pages import Note, Panels, Part, Section

@@ -3,7 +3,7 @@
 import os
 from urllib.parse import quote
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.files import EXPLORER, REPORT
 from ssl_mnist.pages import Items, Link, Part, Section

@@ -1,6 +1,6 @@
 """The tables of scores: a row a configuration, a column a score; below a line the references."""
 
-from ssl_mnist.compare.report import Comparison, Score, cell, num_images
+from ssl_mnist.compare.comparison import Comparison, Score, cell, num_images
 from ssl_mnist.compare.sections.references import reference_mark, reference_rows, references_note
 from ssl_mnist.intervals import percent, sampling_error
 from ssl_mnist.pages import Cell, Details, Note, Part, Section, Table

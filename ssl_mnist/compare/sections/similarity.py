@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ssl_mnist.compare.cka import similarity
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.sections import plot
 from ssl_mnist.pages import Heading, Note, Part, Plot, Section
 

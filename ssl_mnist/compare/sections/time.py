@@ -1,6 +1,6 @@
 """The primary score against wall time, a point a run."""
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.sections import plot
 from ssl_mnist.compare.sections.references import reference_lines
 from ssl_mnist.pages import Note, Section

@@ -1,6 +1,6 @@
 """Which configuration is better, in words."""
 
-from ssl_mnist.compare.report import Comparison
+from ssl_mnist.compare.comparison import Comparison
 from ssl_mnist.compare.statistics import Verdict, seeds_needed
 from ssl_mnist.pages import Details, Items, Note, Part, Section
 
