@@ -117,13 +117,13 @@ def test_a_chart_spans_its_axes_with_round_ticks():
     chart = pages.Chart([pages.Line("a", [(0, -1.0), (4, 1.0), (8, 0.0)])], "a by epoch")
     assert [tick.text for tick in chart.x_ticks] == ["0", "2", "4", "6", "8"]
     assert [tick.text for tick in chart.y_ticks] == ["-1", "-0.5", "0", "0.5", "1"]
-    ((_, _, points),) = chart.drawn
+    ((_, _, _, points, _),) = chart.drawn
     found = [tuple(map(float, point.split(","))) for point in points.split()]
     assert [x for x, _ in found] == [chart.left, (chart.left + chart.right) / 2, chart.right]
     y = {tick.text: tick.place for tick in chart.y_ticks}
     assert [place for _, place in found] == [y["-1"], y["1"], y["0"]] and chart.top < y["1"] < y["-1"] < chart.bottom
     constant = pages.Chart([pages.Line("a", [(1, 5.0)])], "")
-    assert constant.drawn[0][2] == f"{(chart.left + chart.right) / 2:.1f},{(chart.top + chart.bottom) / 2:.1f}"
+    assert constant.drawn[0].points == f"{(chart.left + chart.right) / 2:.1f},{(chart.top + chart.bottom) / 2:.1f}"
 
 
 def test_figures_are_embedded_as_webp_where_that_is_smaller(tmp_path):

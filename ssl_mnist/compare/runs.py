@@ -23,6 +23,7 @@ COSTS: dict[str, tuple[str, bool | None]] = {
 }
 
 MAX_NAMED = 5  # examples in a warning
+MAX_POINTS = 400  # of a curve; of more, every second, third, ... is drawn
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Run:
     def data(self) -> tuple[str, str]:
         """Name and fingerprint: scores on different data are not compared."""
         return self.summary["data/source"], self.summary["data/fingerprint"]
+
+    def curve(self, key: str) -> list[tuple[float, float]]:
+        """(epoch, value) of the rows of metrics.jsonl that hold both as numbers."""
+        points = [(row["epoch"], row[key]) for row in self.history if is_finite(row.get("epoch")) and is_finite(row.get(key))]
+        return points[:: math.ceil(len(points) / MAX_POINTS) or 1]
 
 
 @dataclass(frozen=True)

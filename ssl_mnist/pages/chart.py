@@ -7,7 +7,9 @@ from typing import ClassVar, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-COLOURS = ("#0072B2", "#E69F00")  # Okabe and Ito's, which stand out on white and on black
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999")  # most are Okabe and Ito's
+DASHES = ("", "6 3", "2 3", "8 3 2 3")  # SVG's; neighbours differ in print too, and a colour that comes again has another
+MAX_NAMED = 20  # lines that are named below; the mouse tells the names of more
 
 
 class Line(NamedTuple):
@@ -20,9 +22,19 @@ class Tick(NamedTuple):
     place: float  # in the drawing
 
 
+class Drawn(NamedTuple):
+    """A line, or a dot where it has one point."""
+
+    name: str
+    colour: str
+    dashes: str
+    points: str  # as SVG's polyline takes them
+    dot: tuple[float, float] | None
+
+
 @dataclass(frozen=True)
 class Chart:
-    """One or two lines. `templates/parts.html` draws it; lengths are in units of the SVG's view box, y downwards."""
+    """`templates/parts.html` draws it; lengths are in units of the SVG's view box, y downwards."""
 
     kind: ClassVar[str] = "chart"
     width: ClassVar[int] = 300
@@ -45,12 +57,19 @@ class Chart:
         return [Tick(f"{value:g}", self._y(value)) for value in _ticks(*self._span(1), 5)]
 
     @cached_property
-    def drawn(self) -> list[tuple[str, str, str]]:
-        """Of each line its name, its colour and its points, as SVG's polyline takes them."""
-        return [
-            (line.name, COLOURS[i], " ".join(f"{self._x(x):.1f},{self._y(y):.1f}" for x, y in line.points))
-            for i, line in enumerate(self.lines)
-        ]
+    def drawn(self) -> list[Drawn]:
+        found = []
+        for i, line in enumerate(self.lines):
+            places = [(self._x(x), self._y(y)) for x, y in line.points]
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+            dashes = DASHES[(i + i // len(COLOURS)) % len(DASHES)]
+            found.append(Drawn(line.name, COLOURS[i % len(COLOURS)], dashes, points, places[0] if len(places) == 1 else None))
+        return found
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the names of the lines stand below."""
+        return 1 < len(self.lines) <= MAX_NAMED
 
     def _x(self, value: float) -> float:
         low, high = self._span(0)

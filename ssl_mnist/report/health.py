@@ -2,7 +2,6 @@
 
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.pages import Cell, Chart, Details, Line, Note, Panels, Part, Section, Table
-from ssl_mnist.report.curves import curve
 
 OF = {"": "embedding", "projection_": "projection"}  # prefixes of a measure's name
 
@@ -15,7 +14,7 @@ def section(run: Run) -> Section | None:
     titles = run.summary.get("health/measures") or {}
     panels = {}
     for name, title in titles.items():
-        lines = [Line(of, points) for prefix, of in OF.items() if (points := curve(run, f"health/{prefix}{name}"))]
+        lines = [Line(of, points) for prefix, of in OF.items() if (points := run.curve(f"health/{prefix}{name}"))]
         if any(len(line.points) > 1 for line in lines):
             panels[title] = Chart(lines, f"{title} by epoch")
     parts: list[Part] = [Note(f"{verdict}.", "")]

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from ssl_mnist.compare.comparison import Score
 from ssl_mnist.compare.runs import Run
 from ssl_mnist.pages import Plot
+from ssl_mnist.pages.chart import COLOURS
 
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#999999"]
 DASHES = ["solid", "dash", "dot", "dashdot"]  # and markers' shapes: from the ninth configuration on the colours come again
 MAX_CURVES = 60  # so that a page of 500 runs stays small
 MAX_LEGEND = 20
