@@ -13,8 +13,7 @@ from ssl_mnist.console import say
 from ssl_mnist.data import Dataset, ImageSpec, Split, random_part
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
-from ssl_mnist.explore.layouts import MAX_TSNE_3D, TITLES
-from ssl_mnist.explore.layouts import layouts as make_layouts
+from ssl_mnist.explore.layouts import MAX_TSNE_3D, TITLES, layouts
 from ssl_mnist.explore.page import Page, arrays_of, compressed, packed, runtime, text_of
 from ssl_mnist.explore.points import Points, points_of
 from ssl_mnist.explore.runs import Explored
@@ -80,10 +79,10 @@ def _drawn(spec: ImageSpec) -> str | None:
 
 
 def add_methods(
-    page: Page, runs: Sequence[Explored], dataset: Dataset, split: str, chosen: Tensor, layouts: list[str], device: Device
+    page: Page, runs: Sequence[Explored], dataset: Dataset, split: str, chosen: Tensor, names: list[str], device: Device
 ) -> list[Made]:
     """Put on the page what the encoder of each run makes of the chosen images."""
-    titles = [{"name": name, "title": TITLES[name]} for name in layouts]
+    titles = [{"name": name, "title": TITLES[name]} for name in names]
     page.meta |= {"layouts": titles, "max_tsne_3d": MAX_TSNE_3D, "methods": []}
     all_made: list[Made] = []
     for run in runs:
@@ -95,7 +94,7 @@ def add_methods(
     say(f"layout  {', '.join(title['title'] for title in titles)}")
     num_processes = torch.get_num_threads() if len(runs) * len(chosen) >= MIN_PARALLEL else 1
     embeddings = [made.points.embeddings.float().cpu().numpy() for made in all_made]
-    all_layouts = make_layouts(embeddings, layouts, [made.points.seed for made in all_made], num_processes)
+    all_layouts = layouts(embeddings, names, [made.points.seed for made in all_made], num_processes)
     shown: list[Made] = []
     for made, found in zip(all_made, all_layouts, strict=True):
         places, text = packed(arrays_of(made.points, found))

@@ -50,7 +50,8 @@ def layouts(embeddings: Sequence[np.ndarray], names: list[str], seeds: Sequence[
     components, found = [], []
     for each, seed in zip(embeddings, seeds, strict=True):
         fitted = PCA(n_components=min(NUM_COMPONENTS, *each.shape), random_state=seed)
-        components.append(fitted.fit_transform(each))
+        with threadpool_limits(1):
+            components.append(fitted.fit_transform(each))
         found.append([_pca(fitted, components[-1])] if "pca" in names else [])
     others = [(name, dims) for name in names if name != "pca" for dims in (2, 3)]
     tasks = [(i, name, dims) for name, dims in others for i in range(len(components))]  # what takes long first
