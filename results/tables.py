@@ -343,9 +343,9 @@ def block_speed(rows: list[Row]) -> str:
 
 def block_checks(rows: list[Row]) -> str:
     """Benchmarks and long tests: what checks.json says that each command printed."""
-    found = json.loads((HERE / "checks.json").read_text())
-    parts = [f"`{run['command']}` (commit {run['commit']}):\n\n{_indented(run['output'])}" for run in found["runs"]]
-    return "\n\n".join([f"Machine: {found['machine']}, {found['date']}.", *parts])
+    runs = json.loads((HERE / "checks.json").read_text())["runs"]
+    about = "`{command}` (commit {commit}, {date}, {machine}):"
+    return "\n\n".join(f"{about.format(**run)}\n\n{_indented(run['output'])}" for run in runs)
 
 
 def _indented(text: str) -> str:

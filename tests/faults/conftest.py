@@ -2,7 +2,6 @@
 
 import json
 import random
-import signal
 import sys
 import time
 from pathlib import Path
@@ -56,14 +55,12 @@ def check_files(folder):
             json.loads(line)
 
 
-def kill_after(seconds, *words, cwd, signum=signal.SIGKILL):
-    """Start a command and send it a signal; returns whether it had ended by itself before."""
+def kill_after(seconds, *words, cwd):
+    """Start a command and kill it after some time, if it has not ended by itself."""
     process = command(*words, cwd=cwd, wait=False)
     time.sleep(seconds)
-    ended = process.poll() is not None
-    process.send_signal(signum)
+    process.kill()
     process.wait()
-    return ended
 
 
 def moments(num, longest):

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from conftest import command
 
-from .conftest import RUN, is_one_line, kill_after, results
+from .conftest import RUN, is_one_line, results
 
 WORDS = (*RUN, "tracking.mode=offline", "hydra.run.dir=run")
 
@@ -65,18 +65,23 @@ def test_the_folder_vanishes_in_mid_run(tmp_path):
     assert "Traceback" not in text and "ssl_mnist: " in text.splitlines()[-1] and str(tmp_path / "run") in text
 
 
+def signalled(signum, pattern, cwd):
+    """Start a run, send it a signal once it has written a file of that name, and return its exit status."""
+    process = command(*WORDS, cwd=cwd, wait=False)
+    while not list((cwd / "run").glob(pattern)):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signum)
+    return process.wait()
+
+
 @pytest.fixture(scope="module")
 def killed(reference, tmp_path_factory):
     """A run that was killed in training, and one that was killed while drawing."""
     folders = []
     for name, pattern in {"training": "checkpoints/*.pt", "drawing": "summary.json"}.items():
         folder = tmp_path_factory.mktemp(name)
-        process = command(*WORDS, cwd=folder, wait=False)
-        while not list((folder / "run").glob(pattern)):
-            assert process.poll() is None
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        signalled(signal.SIGKILL, pattern, folder)
         folders.append(folder)
     return dict(zip(("training", "drawing"), folders, strict=True))
 
@@ -112,6 +117,6 @@ def test_each_file_of_a_killed_run_is_damaged(when, damage, killed, reference, t
 
 
 def test_a_run_that_is_stopped_says_how_to_go_on(reference, tmp_path):
-    ended = kill_after(reference[1] * 0.6, *WORDS, cwd=tmp_path, signum=signal.SIGTERM)
+    status = signalled(signal.SIGTERM, "checkpoints/*.pt", tmp_path)
     again = command("resume=run", cwd=tmp_path)
-    assert not ended and again.returncode == 0 and results(tmp_path / "run") == results(reference[0])
+    assert status == 143 and again.returncode == 0 and results(tmp_path / "run") == results(reference[0])
