@@ -5,6 +5,7 @@ Shapes: N points, D width of an embedding.
 
 import importlib.util
 import math
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,7 +56,9 @@ def layouts(embeddings: Sequence[np.ndarray], names: list[str], seeds: Sequence[
         found.append([_pca(fitted, components[-1])] if "pca" in names else [])
     others = [(name, dims) for name in names if name != "pca" for dims in (2, 3)]
     tasks = [(i, name, dims) for name, dims in others for i in range(len(components))]  # what takes long first
-    placed = Parallel(num_processes)(delayed(_placed)(name, components[i], dims, seeds[i]) for i, name, dims in tasks)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped")  # one whose memory has grown, in whose place another is started
+        placed = Parallel(num_processes)(delayed(_placed)(name, components[i], dims, seeds[i]) for i, name, dims in tasks)
     places = dict(zip(tasks, placed, strict=True))
     return [pca + [Layout(name, _fitted(places[i, name, dims])[0]) for name, dims in others] for i, pca in enumerate(found)]
 
