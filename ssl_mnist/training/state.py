@@ -61,7 +61,7 @@ class Checkpoints:
             "format": FORMAT,
             "identity": self.identity,
             "method": experiment.method.state_dict(),
-            "optimizer": experiment.optimizer.state_dict(),
+            "optimizer": _with_plain_lr(experiment.optimizer.state_dict()),
             **vars(progress),
             "metrics_bytes": len(metrics),
             "metrics_hash": hashlib.sha256(metrics).hexdigest(),
@@ -122,6 +122,11 @@ def _parts(path: Path) -> tuple[int, str]:
     match = _NAME.fullmatch(path.name)
     assert match
     return int(match[1]), match[2]
+
+
+def _with_plain_lr(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state whose learning rates are Python's floats: lightly's schedule makes NumPy's, which torch 2.6 does not read."""
+    return state | {"param_groups": [group | {"lr": float(group["lr"])} for group in state["param_groups"]]}
 
 
 def restore(content: dict[str, Any], experiment: "Experiment") -> Progress:
