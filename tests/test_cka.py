@@ -180,4 +180,4 @@ def test_fifteen_runs_are_compared_within_seconds(tmp_path):
         started = time.process_time()
         found = similarity(comparison)
         seconds = time.process_time() - started
-    assert found.encoders.shape == (15, 15) and seconds < 4  # 0.2 on one core
+    assert found.encoders.shape == (15, 15) and seconds < 4

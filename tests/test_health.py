@@ -363,5 +363,7 @@ def test_a_checkpoint_holds_the_best_epoch(tmp_path):
     progress.best = health.better("best_knn", None, {"health/knn_accuracy": 0.5}, 1, built.method)
     checkpoints = state.Checkpoints(tmp_path / "c", "id", 60)
     checkpoints.save(built, progress, metrics=b"", seconds=0.0)
-    again = state.restore(checkpoints.newest(b""), experiment("pretrain.epochs=1"))
+    content = checkpoints.newest(b"")
+    assert all(type(group["lr"]) is float for group in content["optimizer"]["param_groups"])  # NumPy's is refused by torch 2.6
+    again = state.restore(content, experiment("pretrain.epochs=1"))
     assert again.best["value"] == 0.5 and all(torch.equal(again.best["method"][k], v) for k, v in built.method.state_dict().items())

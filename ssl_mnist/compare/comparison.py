@@ -15,7 +15,6 @@ from ssl_mnist.console import shown
 from ssl_mnist.intervals import estimate, percent, sampling_error
 
 CHOOSE_NOTHING = {"method", "data"}  # to sweep these is to compare; scores on different data are not compared at all
-
 MAX_ALL_PAIRS = 15  # configurations; beyond it each is compared with the best alone
 
 
@@ -112,7 +111,7 @@ class Comparison:
     def sentence(self, where: str = "") -> str:
         """where: the data, where there are others."""
         if self.primary is None:
-            return "The runs have no score in common"
+            return f"The runs{where} have no score in common"
         best = self.ranking[0]
         row = next(row for row in self.table if row["configuration"] == best)
         n, mean, unit = row["n"], row[f"{self.primary.key} mean"], f"{self.split} images"

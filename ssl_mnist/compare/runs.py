@@ -21,7 +21,6 @@ COSTS: dict[str, tuple[str, bool | None]] = {
     "model/parameters": ("parameters", None),
     "model/dim": ("embedding", None),
 }
-
 MAX_NAMED = 5  # examples in a warning
 MAX_POINTS = 400  # of a curve; of more, every second, third, ... is drawn
 
