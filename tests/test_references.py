@@ -359,6 +359,19 @@ def test_only_what_was_made_in_the_same_way_stands_beside(changes, still, method
     assert set(found_for(methods).runs) == still
 
 
+def test_one_with_fewer_probes_stands_beside_until_one_with_all_is_kept(methods, tmp_path):
+    more = {"evaluation.kmeans": {"_target_": "ssl_mnist.evaluate.kmeans.ClusterProbe"}}
+    method_job(tmp_path / "more", "simclr", changes=more)
+    reference(tmp_path / "made", "pca")
+    found = found_for(tmp_path / "more")
+    assert list(found.runs) == ["pca"] and found.notes == {"pca": "evaluated with fewer probes"}
+    assert "pca" in found.missing and "experiment=references" in found.command  # which makes it with all
+    reference(tmp_path / "made", "pca", changes=more)
+    found = found_for(tmp_path / "more")
+    assert list(found.runs) == ["pca"] and found.notes == {} and "pca" not in found.missing
+    assert "evaluation.kmeans._target_" in found.runs["pca"][0].settings
+
+
 def test_other_data_is_not_even_read(methods, tmp_path, monkeypatch):
     """Whatever is kept for other data, a look at the folder of this data is all."""
     reference(tmp_path / "made", "pca")

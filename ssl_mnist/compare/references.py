@@ -2,7 +2,7 @@
 
 What has to be the same for a kept run to stand beside a sweep's run: the data; the settings of each probe; the encoder, unless the kept
 run has one of its own without a parameter (raw pixels, PCA); and, where it was trained, its augmentation, optimizer, epochs, batch size
-and warm-up. Code and versions may differ: such a reference is shown, and a note says what differs, since a floor that was measured by
+and warm-up. One with fewer probes than the sweep stands there with the scores that it has, as long as none with all is kept. Code and versions may differ: such a reference is shown, and a note says what differs, since a floor that was measured by
 older code still tells more than none, and making a ceiling again costs minutes.
 """
 
@@ -72,6 +72,8 @@ def find(runs: list[Run], best: Run | None) -> References:
     wanted = list({json.dumps(_what(run), sort_keys=True): run for run in runs}.values())
     kept = [run for run in _kept({run.data[1] for run in runs}, warnings) if run.method not in swept]
     matching = [run for run in kept if any(_matches(run, other) for other in wanted)]
+    whole = {run.method for run in matching}
+    matching += [run for run in kept if run.method not in whole and any(_matches(run, other, in_part=True) for other in wanted)]
     newest = max(runs, key=lambda run: run.record["started"])
     groups: dict[str, list[Run]] = {}
     notes: dict[str, str] = {}
@@ -79,8 +81,12 @@ def find(runs: list[Run], best: Run | None) -> References:
         stale = {run.folder: why for run in group if (why := _difference(run, newest))}
         by_seed = {run.seed: run for run in sorted(group, key=lambda run: (run.folder not in stale, run.record["started"]))}
         groups[name] = [by_seed[seed] for seed in sorted(by_seed)]
-        if whys := [stale[run.folder] for run in groups[name] if run.folder in stale]:
-            notes[name] = f"made with other code or versions ({whys[0]})"
+        whys = [stale[run.folder] for run in groups[name] if run.folder in stale]
+        said = [f"made with other code or versions ({whys[0]})"] if whys else []
+        if group[0].method not in whole:
+            said.append("evaluated with fewer probes")
+        if said:
+            notes[name] = ", ".join(said)
     first = best or runs[0]
     alike = [
         run for run in wanted if all(_what(run)[part] == _what(first)[part] for part in ("fingerprint", "data", "encoder", "evaluation"))
@@ -122,15 +128,28 @@ def _what(run: Run) -> dict[str, Any]:
     return {group: _group(run, group) for group in (*GROUPS, "pretrain")} | {"fingerprint": run.data[1]}
 
 
-def _matches(kept: Run, run: Run) -> bool:
+def _matches(kept: Run, run: Run, in_part: bool = False) -> bool:
+    """Whether a kept run may stand beside another; it may have more probes, and in part fewer."""
     ours, theirs = _what(kept), _what(run)
     same = ["fingerprint", "data"]
     if kept.summary.get("model/parameters") != 0:
         same.append("encoder")
     if kept.summary.get("pretrain/steps") != 0:
         same += ["augmentation", "optimizer", "pretrain"]
-    probes = all(key in ours["evaluation"] and ours["evaluation"][key] == value for key, value in theirs["evaluation"].items())
-    return probes and all(ours[part] == theirs[part] for part in same)  # the kept run may have more probes
+    if any(ours[part] != theirs[part] for part in same):
+        return False
+    have, want = (_by_probe(each["evaluation"]) for each in (ours, theirs))
+    common = have.keys() & want.keys()
+    return all(have[name] == want[name] for name in common) and (len(common) > 1 if in_part else common == want.keys())
+
+
+def _by_probe(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Flat settings of an evaluation by probe or study; what belongs to none has the empty name."""
+    found: dict[str, dict[str, Any]] = {"": {}}
+    for key, value in evaluation.items():
+        _, name, *rest = key.split(".", 2)
+        found.setdefault(name if rest else "", {})[key] = value
+    return found
 
 
 def _named(runs: list[Run]) -> dict[str, list[Run]]:
