@@ -20,6 +20,8 @@ from ssl_mnist.evaluate.knn import check, nearest
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+VOTED = 500  # images at a time, each of whose neighbours' classes are a row of K
+
 
 class LabelSpreading(BudgetProbe):
     """n labels spread to all of train, whose other images are used without theirs; other images are answered by the k-NN's vote over train.
@@ -56,12 +58,15 @@ class LabelSpreading(BudgetProbe):
         found = balanced(spread(shared, seeds, self.alpha), self.balance)
         return {"targets": torch.from_numpy(found).float().to(drawn.device)}
 
+    def predict(self, tensors: dict[str, Tensor], features: Features) -> dict[str, Tensor]:
+        """The neighbours in train are the same for all draws, and found once."""
+        found = nearest(tensors["all/bank"], features["embedding"], self.vote_k, self.temperature)
+        weight, positions = map(torch.cat, zip(*found, strict=True))
+        return super().predict(tensors, features | {"weight": weight, "positions": positions})
+
     def predict_draw(self, tensors: dict[str, Tensor], features: Features) -> Tensor:
-        voted = [
-            (weight[:, :, None] * tensors["targets"][positions]).sum(1).argmax(1)
-            for weight, positions in nearest(tensors["bank"], features["embedding"], self.vote_k, self.temperature)
-        ]
-        return torch.cat(voted)
+        neighbours = zip(features["weight"].split(VOTED), features["positions"].split(VOTED), strict=True)
+        return torch.cat([(weight[:, :, None] * tensors["targets"][rows]).sum(1).argmax(1) for weight, rows in neighbours])
 
 
 def normalised_graph(embeddings: Tensor, k: int) -> "csr_array":
