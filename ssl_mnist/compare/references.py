@@ -1,9 +1,10 @@
 """Floors and ceilings beside a comparison: kept runs of the same data, encoder and evaluation, and the command that makes what is missing.
 
-What has to be the same for a kept run to stand beside a sweep's run: the data; the settings of each probe; the encoder, unless the kept
-run has one of its own without a parameter (raw pixels, PCA); and, where it was trained, its augmentation, optimizer, epochs, batch size
-and warm-up. One with fewer probes than the sweep stands there with the scores that it has, as long as none with all is kept. Code and versions may differ: such a reference is shown, and a note says what differs, since a floor that was measured by
-older code still tells more than none, and making a ceiling again costs minutes.
+What has to be the same for a kept run to stand beside a sweep's run: the data; the settings of each probe; the encoder, unless the kept run
+has one of its own without a parameter (raw pixels, PCA); and, where it was trained, its augmentation, optimizer, epochs, batch size and
+warm-up. One with fewer probes than the sweep stands there with the scores that it has, as long as none with all is kept. Code and versions
+may differ: such a reference is shown, and a note says what differs, since a floor that was measured by older code still tells more than
+none, and making a ceiling again costs minutes.
 """
 
 import json
