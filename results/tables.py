@@ -23,7 +23,7 @@ from ssl_mnist.compare.predictions import Predictions
 from ssl_mnist.compare.statistics import against_published, compare_pairs
 from ssl_mnist.data.mnist import REBUILT_NOTE
 from ssl_mnist.intervals import estimate, percent, sampling_error
-from ssl_mnist.plots import label_curves
+from ssl_mnist.plots import Point, label_curves
 
 HERE = Path(__file__).resolve().parent
 DOCUMENTS = [HERE.parent / "README.md", HERE.parent / "docs" / "results.md"]
@@ -257,30 +257,55 @@ def block_references(rows: list[Row]) -> str:
 
 
 def block_few_labels(rows: list[Row]) -> str:
-    """Accuracy by the number of labels: of each run in `few_labels/`, what its evaluations wrote, a later one over an earlier one."""
-    parts = []
+    """Accuracy by the number of labels: a table for the runs in `few_labels/` of each recipe."""
+    found: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    commands: dict[str, list[str]] = {}
     for folder in sorted((HERE / "few_labels").iterdir()):
-        summary, run = _run_in(folder)
-        evaluations = [json.loads(path.read_text()) for path in sorted(folder.glob("evaluation-*.json"))]
-        assert all(each["identity"] == run["identity"] for each in evaluations), folder
-        found = {"data/train_size": summary["data/train_size"]}
-        for each in evaluations:
-            found |= each | {"scores": found.get("scores", {}) | each["scores"]}
-        ways = label_curves(found, "test")
-        (num_draws,) = {about["draws"] for about in found["scores"].values() if about.get("draws", 1) > 1}
-        lines = []
-        for num in sorted({point.num for points in ways.values() for point in points}):
-            cells = {way: percent(p.accuracy, p.half_width) for way, points in ways.items() for p in points if p.num == num}
-            lines.append([f"{num:,}", *(cells.get(way, "") for way in ways)])
-        caption = (
-            f"Test accuracy, %: mean over {num_draws} draws of the labels, the same for all columns, ± half width of its 95 % interval "
-            f"over draws; all labels are drawn once. One encoder, `{summary['choices/method']}`, seed {summary['seed']}. "
-            f"Data: `{found['data/source']}`. {machines([Row('', [(found, run)])])} Commands:"
-        )
-        again = [f"    python -m ssl_mnist.evaluate outputs/runs/<run> {shlex.join(each['overrides'])}" for each in evaluations]
-        commands = "\n".join([f"    {run['command']}", *again])
-        parts.append(f"{table(['labels', *ways], lines)}\n\n{caption}\n\n{commands}")
-    return "\n\n".join(parts)
+        name = folder.name.partition("-")[0]
+        summary, run, again = _evaluated(folder)
+        found.setdefault(name, []).append((summary, run))
+        commands.setdefault(name, []).extend([run["command"], *again])
+    return "\n\n".join(
+        f"{_few_labels(runs)} Commands:\n\n" + "\n".join(f"    {command}" for command in dict.fromkeys(commands[name]))
+        for name, runs in sorted(found.items(), reverse=True)
+    )
+
+
+def _evaluated(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Of a run: the scores of its later evaluations, a later one's over an earlier one's, in one summary; its run.json; their commands."""
+    summary, run = _run_in(folder)
+    found, commands = {"data/train_size": summary["data/train_size"]}, []
+    for path in sorted(folder.glob("evaluation-*.json")):
+        each = json.loads(path.read_text())
+        assert each["identity"] == run["identity"], folder
+        found |= each | {"scores": found.get("scores", {}) | each["scores"]}
+        commands.append(f"python -m ssl_mnist.evaluate outputs/runs/<run> {shlex.join(each['overrides'])}")
+    return found, run, commands
+
+
+def _few_labels(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    """Table and caption of one recipe's runs, one or several seeds."""
+    curves = [label_curves(summary, "test") for summary, _ in runs]
+    (ways,) = {tuple(each) for each in curves}
+    points: dict[tuple[str, int], list[Point]] = {}
+    for way, point in ((way, point) for each in curves for way in ways for point in each[way]):
+        points.setdefault((way, point.num), []).append(point)
+    if len(runs) > 1:
+        cells = {key: percent(*estimate([point.accuracy for point in of])[::2]) for key, of in points.items()}
+    else:
+        cells = {key: percent(point.accuracy, point.half_width) for key, (point,) in points.items()}
+    lines = [[f"{num:,}", *(cells.get((way, num), "") for way in ways)] for num in sorted({num for _, num in points})]
+    (num_draws,) = {about["draws"] for summary, _ in runs for about in summary["scores"].values() if about.get("draws", 1) > 1}
+    seeds = ", ".join(str(summary["seed"]) for summary, _ in runs)
+    (method,) = {summary["choices/method"] for summary, _ in runs}
+    (experiment,) = {run["choices"]["experiment"] for _, run in runs}
+    over = "of the mean over seeds" if len(runs) > 1 else "over draws"
+    caption = (
+        f"Test accuracy, %: mean over {num_draws} draws of the labels, the same for all columns, ± half width of its 95 % interval "
+        f"{over}; all labels are drawn once. `{method}`, {f'`experiment={experiment}`' if experiment else 'default recipe'}, "
+        f"seed{'s' * (len(runs) > 1)} {seeds}. {sources([Row(method, runs)])} {machines([Row('', runs)])}"
+    )
+    return f"{table(['labels', *ways], lines)}\n\n{caption}"
 
 
 def block_confusions(rows: list[Row]) -> str:
