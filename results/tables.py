@@ -288,8 +288,9 @@ def _few_labels(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
     curves = [label_curves(summary, "test") for summary, _ in runs]
     (ways,) = {tuple(each) for each in curves}
     points: dict[tuple[str, int], list[Point]] = {}
-    for way, point in ((way, point) for each in curves for way in ways for point in each[way]):
-        points.setdefault((way, point.num), []).append(point)
+    for each, way in itertools.product(curves, ways):
+        for point in each[way]:
+            points.setdefault((way, point.num), []).append(point)
     if len(runs) > 1:
         cells = {key: percent(*estimate([point.accuracy for point in of])[::2]) for key, of in points.items()}
     else:
