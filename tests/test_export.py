@@ -127,7 +127,7 @@ def read_onnx(place, images):
 
 
 def read_torch_export(place, images):
-    return [each.numpy() for each in torch.export.load(place / "model.pt2").module()(images)]
+    return [each.detach().numpy() for each in torch.export.load(place / "model.pt2").module()(images)]
 
 
 def read_safetensors(place, images):

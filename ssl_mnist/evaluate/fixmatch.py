@@ -95,6 +95,7 @@ class Consistency:
         with torch.no_grad():
             images = next(self.images)
             weak = network(self.probe.augment(images)).float().softmax(1)  # (M, K)
+            torch.clear_autocast_cache()  # of weights without gradients, which some versions of torch hand on to the views below
             self.seen.lerp_(weak.mean(0), 1 - self.probe.average)
             aligned = weak / self.seen
             confidence, pseudo = (aligned / aligned.sum(1, keepdim=True)).max(1)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ssl_mnist.encoders import Encoder
 from ssl_mnist.errors import UserError
 from ssl_mnist.export.model import Exported
+from ssl_mnist.export.torch_export import exported
 from ssl_mnist.files import atomically
 
 OPSET = 18  # the lowest that torch.onnx writes by itself; onnxruntime-web reads up to 21
@@ -34,14 +35,7 @@ def to_onnx(encoder: Encoder, path: Path, probe: Mapping[str, Tensor] | None = N
     try:
         with _quiet():
             program = torch.onnx.export(
-                model,
-                (model.examples(2),),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=["images"],
-                output_names=model.outputs,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                verbose=False,
+                exported(model), dynamo=True, opset_version=OPSET, input_names=["images"], output_names=model.outputs, verbose=False
             )
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]

@@ -13,16 +13,22 @@ from ssl_mnist.export.model import Exported
 from ssl_mnist.files import atomically
 
 
+def exported(model: Exported) -> torch.export.ExportedProgram:
+    """The program of a model, for any number of images. Raises UserError for an encoder that cannot be exported."""
+    try:
+        return torch.export.export(model, (model.examples(2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except Exception as error:  # whatever the exporter makes of an encoder's code
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise UserError(f"{type(model.encoder).__name__} cannot be exported: {reason}") from error
+
+
 def to_torch_export(encoder: Encoder, path: Path, probe: Mapping[str, Tensor] | None = None) -> None:
     """Write an encoder, with a probe its probabilities too, whole or not at all. Inputs and outputs are those of `to_onnx`.
 
     The file is loaded first, and its outputs compared with the encoder's. Raises UserError for an encoder that cannot be exported.
     """
     model = Exported(encoder, probe)
-    try:
-        program = torch.export.export(model, (model.examples(2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    except Exception as error:  # whatever the exporter makes of an encoder's code
-        raise UserError(f"{type(encoder).__name__} cannot be exported: {next(iter(str(error).strip().splitlines()), '')}") from error
+    program = exported(model)
 
     def write(scratch: Path) -> None:
         with scratch.open("wb") as file:
