@@ -10,12 +10,17 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_mnist import config
 from ssl_mnist.console import say, score_table, shown
 from ssl_mnist.errors import UserError, explain
 from ssl_mnist.files import ENCODER, EVALUATION, RUN, SUMMARY, atomic_write, read_json, run_folders
+
+if TYPE_CHECKING:
+    from ssl_mnist.data import Dataset
+    from ssl_mnist.encoders import Encoder
+    from ssl_mnist.training.device import Device
 
 PLACES = ("data.root=", "data.path=", "data.cache=")  # overrides that name the same data elsewhere
 
@@ -57,8 +62,8 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     settings = _settings(made_from, overrides)
     config.check(settings)
 
-    from ssl_mnist.build import fitting, fitting_studies, make_dataset, make_evaluation, read_others
-    from ssl_mnist.checkpoint import encoder_hash, load_encoder
+    from ssl_mnist.build import fitting, fitting_studies, make_evaluation, read_others
+    from ssl_mnist.checkpoint import encoder_hash
     from ssl_mnist.evaluate.protocol import applicable
     from ssl_mnist.pipeline import draw, probe, write_report
     from ssl_mnist.record import now
@@ -68,14 +73,7 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
 
     choose_threads(settings["threads"])
     device = Device.choose(settings["device"], str(settings["precision"]))
-    encoder = load_encoder(encoder_file, allow=tuple(settings["allow_targets"]))
-    device.place(encoder)
-    dataset = make_dataset(settings, device)
-    for size in ("channels", "height", "width"):
-        if getattr(dataset.spec, size) != getattr(encoder.spec, size):
-            raise UserError(
-                f"{encoder_file} takes images of {size} {getattr(encoder.spec, size)}, the data has {getattr(dataset.spec, size)}"
-            )
+    encoder, dataset = _read(encoder_file, settings, device)
     wanted, studies = make_evaluation(settings)
     studies, no_studies = fitting_studies(studies, dataset)
     probes, left_out = fitting(applicable(wanted, encoder, device), dataset, overrides)
@@ -123,6 +121,21 @@ def _evaluate(encoder_file: Path, folder: Path, overrides: list[str]) -> Path:
     _track(folder, made_from, settings, target.stem, evaluation.scores)
     say(f"file    {shown(target)}")
     return target
+
+
+def _read(encoder_file: Path, settings: dict[str, Any], device: "Device") -> tuple["Encoder", "Dataset"]:
+    """The encoder and the data on a device. Raises UserError where the images are not of the encoder's size."""
+    from ssl_mnist.build import make_dataset
+    from ssl_mnist.checkpoint import load_encoder
+
+    encoder = load_encoder(encoder_file, allow=tuple(settings["allow_targets"]))
+    device.place(encoder)
+    dataset = make_dataset(settings, device)
+    for size in ("channels", "height", "width"):
+        takes, has = (getattr(each.spec, size) for each in (encoder, dataset))
+        if takes != has:
+            raise UserError(f"{encoder_file} takes images of {size} {takes}, the data has {has}")
+    return encoder, dataset
 
 
 def _settings(made_from: dict[str, Any] | None, overrides: list[str]) -> dict[str, Any]:
