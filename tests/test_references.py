@@ -364,11 +364,12 @@ def test_one_with_fewer_probes_stands_beside_until_one_with_all_is_kept(methods,
     method_job(tmp_path / "more", "simclr", changes=more)
     reference(tmp_path / "made", "pca")
     found = found_for(tmp_path / "more")
-    assert list(found.runs) == ["pca"] and found.notes == {"pca": "evaluated with fewer probes"}
-    assert "pca" in found.missing and "experiment=references" in found.command  # which makes it with all
+    assert list(found.runs) == ["pca"] and "pca" in found.missing and "experiment=references" in found.command  # which makes it with all
+    assert found.line == "not yet made for this data, encoder and evaluation: raw_pixels, untrained, supervised; " \
+        "evaluated with fewer probes: pca; to make them:"  # fmt: skip
     reference(tmp_path / "made", "pca", changes=more)
     found = found_for(tmp_path / "more")
-    assert list(found.runs) == ["pca"] and found.notes == {} and "pca" not in found.missing
+    assert list(found.runs) == ["pca"] and "pca" not in found.missing and "fewer" not in found.line
     assert "evaluation.kmeans._target_" in found.runs["pca"][0].settings
 
 

@@ -34,7 +34,8 @@ class References:
 
     runs: dict[str, list[Run]] = field(default_factory=dict)  # by name, a run a seed
     notes: dict[str, str] = field(default_factory=dict)  # by name: that it was made by other code or versions, and which
-    missing: list[str] = field(default_factory=list)  # methods of which none is kept for `best`
+    missing: list[str] = field(default_factory=list)  # methods of which none with all probes is kept for `best`
+    in_part: list[str] = field(default_factory=list)  # of these, those that stand there with fewer
     best: Run | None = None  # the run whose data, encoder and evaluation the command is for
     warnings: list[str] = field(default_factory=list)
 
@@ -45,8 +46,11 @@ class References:
 
     @property
     def line(self) -> str:
-        """What is missing, and the command that makes it; empty where all are there."""
-        return f"not yet made for this data, encoder and evaluation: {', '.join(self.missing)}; to make them:" if self.missing else ""
+        """What is missing, before the command that makes it; empty where all are there."""
+        none = [name for name in self.missing if name not in self.in_part]
+        said = [f"not yet made for this data, encoder and evaluation: {', '.join(none)}"] if none else []
+        said += [f"evaluated with fewer probes: {', '.join(self.in_part)}"] if self.in_part else []
+        return "; ".join([*said, "to make them:"]) if said else ""
 
 
 def kind(run: Run) -> str:
@@ -82,19 +86,16 @@ def find(runs: list[Run], best: Run | None) -> References:
         stale = {run.folder: why for run in group if (why := _difference(run, newest))}
         by_seed = {run.seed: run for run in sorted(group, key=lambda run: (run.folder not in stale, run.record["started"]))}
         groups[name] = [by_seed[seed] for seed in sorted(by_seed)]
-        whys = [stale[run.folder] for run in groups[name] if run.folder in stale]
-        said = [f"made with other code or versions ({whys[0]})"] if whys else []
-        if group[0].method not in whole:
-            said.append("evaluated with fewer probes")
-        if said:
-            notes[name] = ", ".join(said)
+        if whys := [stale[run.folder] for run in groups[name] if run.folder in stale]:
+            notes[name] = f"made with other code or versions ({whys[0]})"
     first = best or runs[0]
     alike = [
         run for run in wanted if all(_what(run)[part] == _what(first)[part] for part in ("fingerprint", "data", "encoder", "evaluation"))
     ]
     there = swept | {run.method for run in kept if any(_matches(run, other) for other in alike)}
     missing = [name for name in names() if name not in there]
-    return References(groups, notes, missing, first, warnings)
+    in_part = [name for name in missing if name in {run.method for run in matching} - whole]
+    return References(groups, notes, missing, in_part, first, warnings)
 
 
 def _kept(fingerprints: Iterable[str], warnings: list[str]) -> Iterator[Run]:
