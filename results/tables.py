@@ -256,6 +256,19 @@ def block_references(rows: list[Row]) -> str:
     return f"{accuracies('test', references)}\n\n{caption}\n\n    {command}"
 
 
+def block_best(rows: list[Row]) -> str:
+    """Scores of `experiment=best`, of the runs in `few_labels/`."""
+    row = Row("`experiment=best`", [_run_in(folder) for folder in sorted((HERE / "few_labels").glob("best-*"))])
+    seconds = [summary["pretrain/seconds"] for summary, _ in row.runs]
+    commits = ", ".join(sorted({run["git"]["commit"][:7] for _, run in row.runs}))
+    caption = (
+        f"Mean over seeds {', '.join(map(str, row.seeds))} ± half width of its 95 % confidence interval. "
+        f"{row.same('model/parameters'):,} parameters; pretraining {min(seconds) / 60:.0f} to {max(seconds) / 60:.0f} minutes, beside "
+        f"other programs. {sources([row])} {machines([row])} Commits {commits}. Commands:"
+    )
+    return f"{accuracies('test', [row])}\n\n{caption}\n\n" + "\n".join(f"    {run['command']}" for _, run in row.runs)
+
+
 def block_few_labels(rows: list[Row]) -> str:
     """Accuracy by the number of labels: a table for the runs in `few_labels/` of each recipe."""
     found: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
@@ -390,6 +403,7 @@ BLOCKS: dict[str, Callable[[list[Row]], str]] = {
     "images": block_images,
     "references": block_references,
     "few_labels": block_few_labels,
+    "best": block_best,
     "confusions": block_confusions,
     "checks": block_checks,
 }
