@@ -87,7 +87,7 @@ class BudgetProbe(Probe):
         """What the fits of all draws share, made of train's features alone."""
 
     def shared_tensors(self, train: Labelled) -> dict[str, Tensor]:
-        """What `predict_draw` needs of all draws alike."""
+        """What predictions of all draws need alike; kept under names that begin with `all/`."""
         return {}
 
     def fit_draw(self, train: Labelled, val: Labelled, drawn: Tensor, shared: Any, seed: int) -> dict[str, Tensor]:

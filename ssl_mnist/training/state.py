@@ -125,7 +125,8 @@ def _parts(path: Path) -> tuple[int, str]:
 
 
 def _with_plain_lr(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state whose learning rates are Python's floats: lightly's schedule makes NumPy's, which torch 2.6 does not read."""
+    """An optimizer's state whose learning rates are Python's floats: lightly's schedule may make NumPy's, which torch refuses to read with
+    weights_only."""
     return state | {"param_groups": [group | {"lr": float(group["lr"])} for group in state["param_groups"]]}
 
 
